@@ -1,0 +1,1 @@
+//! Pure decisions about one sensor's readings.
