@@ -6,6 +6,7 @@
 //! * [`entry`]: what the journal holds, and its binary form.
 //! * [`journal`]: durable intake. An append is answered after fsync, never before.
 //! * [`readings`]: the time series, compressed chunks in one SQLite file per month.
+//! * [`quarantine`]: what could not be understood.
 //! * [`ledger`]: the relational handle (SQLite or PostgreSQL), migrations and transactions.
 
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod entry;
 pub mod error;
 pub mod journal;
 pub mod ledger;
+pub mod quarantine;
 pub mod readings;
 
 pub use clock::Clock;
