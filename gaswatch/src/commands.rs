@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Book, Listeners};
 use crate::config::Config;
-use crate::{import, logging};
+use crate::{demo, import, logging};
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn say(text: &str) {
@@ -38,6 +38,7 @@ pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
 
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     logging::start(&config.log);
+    demo::refuse_demo_data(&config.data)?;
     let listeners = Listeners::bind(config).await?;
     let app = App::start(config, Clock::wall(), listeners, false).await?;
     say(&format!("console  {}", config.public_url(app.http)));
