@@ -122,9 +122,11 @@ impl App {
         let mqtt = listeners.mqtt.local_addr()?;
         let http = listeners.http.local_addr()?;
         let book = Book::open(config).await?;
-        let journal = Journal::open(&config.data.join("journal.db"))?;
         let readings = Readings::open(&config.data.join("readings"), clock.clone())?;
         let alerts = open_alerts(config, &book, clock.clone(), http).await?;
+        // a journal that was lost must not number new entries like those already taken
+        let taken = Pipeline::furthest(&book.ledger, &alerts, &readings).await?;
+        let journal = Journal::open_after(&config.data.join("journal.db"), taken)?;
         let pipeline = Pipeline::open(ingest::Parts {
             journal: journal.clone(),
             ledger: book.ledger.clone(),

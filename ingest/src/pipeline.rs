@@ -81,6 +81,14 @@ impl Pipeline {
         })
     }
 
+    /// The furthest position that any consumer has taken.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn furthest(ledger: &Ledger, alerts: &Alerts, readings: &Readings) -> Result<Position, IngestError> {
+        Ok(ledger.applied(CONSUMER).await?.max(alerts.applied()).max(readings.applied()))
+    }
+
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
     }

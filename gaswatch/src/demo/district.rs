@@ -1,0 +1,103 @@
+//! Puts the simulated district into the books, as an operator's import would.
+
+use std::collections::HashMap;
+
+use alerts::plan::{Post, Shift, put_shifts};
+use model::Stamp;
+use registry::people::{Account, Language, Person, StaffRole, put_people};
+use registry::places::{Area, Premises, PremisesClass, put_areas, put_premises};
+use registry::sensors::{Sensor, put_sensors};
+use simulator::District;
+use simulator::district::{Home, Language as SimulatedLanguage, Post as SimulatedPost, Staff};
+
+use crate::app::Book;
+
+/// The demo's sign-in name; it is the deputy's, who answers in the simulation.
+pub(crate) const LOGIN: &str = "duty";
+
+/// Puts everything in, with a sign-in, and returns each sensor's secret by id.
+pub(crate) async fn put(
+    book: &Book,
+    district: &District,
+    password: &str,
+) -> anyhow::Result<HashMap<String, String>> {
+    let areas: Vec<Area> = district
+        .areas
+        .iter()
+        .map(|area| Area { id: area.id.clone(), name_zh: area.name_zh.clone(), name_en: area.name_en.clone() })
+        .collect();
+    let premises: Vec<Premises> = district.homes.iter().map(premises).collect();
+    let sensors: Vec<Sensor> = district.homes.iter().map(sensor).collect();
+    let people: Vec<Person> = district.staff.iter().map(person).collect();
+    let shifts: Vec<Shift> = district.staff.iter().map(shift).collect();
+
+    let mut tx = book.ledger.begin().await?;
+    put_areas(&mut tx, &areas).await?;
+    put_premises(&mut tx, &premises).await?;
+    put_sensors(&mut tx, &sensors).await?;
+    put_people(&mut tx, &people).await?;
+    put_shifts(&mut tx, &shifts).await?;
+    tx.commit().await?;
+    book.registry.reload().await?;
+
+    if let Some(deputy) = district.staff.iter().find(|staff| staff.role == SimulatedPost::Deputy) {
+        let account =
+            Account { login: LOGIN.to_owned(), person: deputy.id.clone(), role: StaffRole::Supervisor };
+        book.registry.put_account(&account, password).await?;
+    }
+    let ids: Vec<_> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
+    let secrets = book.credentials.enrol_sensors(&ids).await?;
+    Ok(ids.iter().map(ToString::to_string).zip(secrets).collect())
+}
+
+fn premises(home: &Home) -> Premises {
+    Premises {
+        id: home.id.clone(),
+        area: home.area.clone(),
+        class: PremisesClass::Home,
+        address: home.address.clone(),
+        building: home.building.clone(),
+        contact_name: home.contact_name.clone(),
+        contact_phone: home.contact_phone.clone(),
+        vulnerable: home.vulnerable,
+    }
+}
+
+fn sensor(home: &Home) -> Sensor {
+    Sensor {
+        id: home.sensor.id.clone(),
+        premises: Some(home.id.clone()),
+        room: home.sensor.room.name_zh().to_owned(),
+        model: home.sensor.model.clone(),
+        interval_ms: home.sensor.interval_ms,
+        range_ppm: home.sensor.range_ppm,
+    }
+}
+
+fn person(staff: &Staff) -> Person {
+    Person {
+        id: staff.id.clone(),
+        name: staff.name.clone(),
+        phone: staff.phone.clone(),
+        email: staff.email.clone(),
+        language: match staff.language {
+            SimulatedLanguage::Zh => Language::Zh,
+            SimulatedLanguage::En => Language::En,
+        },
+    }
+}
+
+/// Everybody is on duty all the time: a demo has no night.
+fn shift(staff: &Staff) -> Shift {
+    Shift {
+        post: match staff.role {
+            SimulatedPost::DutyOfficer => Post::DutyOfficer,
+            SimulatedPost::Deputy => Post::Deputy,
+            SimulatedPost::Supervisor => Post::Supervisor,
+            SimulatedPost::DistrictLead => Post::DistrictLead,
+        },
+        person: staff.id.clone(),
+        from: Stamp::EARLIEST,
+        to: Stamp::LATEST,
+    }
+}
