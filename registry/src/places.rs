@@ -162,3 +162,6 @@ pub async fn put_premises(tx: &mut Tx, premises: &[Premises]) -> Result<(), Regi
 pub(crate) fn distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     ids.collect::<HashSet<_>>().into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

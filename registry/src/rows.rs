@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row};
 use store::Tx;
 
@@ -47,20 +48,27 @@ pub fn replace(columns: &[&str]) -> String {
     format!("ON CONFLICT ({key}) DO UPDATE SET {}", sets.join(", "))
 }
 
+/// All rows of `select`, which ends in the name of a column, where that column is one of `ids`.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn select_in(tx: &mut Tx, select: &str, ids: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(MOST_ROWS) {
+        let sql = format!("{select} IN ({})", placeholders(1, chunk.len()));
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        found.extend(chunk.iter().fold(query, |query, id| query.bind(*id)).fetch_all(&mut **tx).await?);
+    }
+    Ok(found)
+}
+
 /// Those of `ids` that are in `table`, as its column `id`.
 ///
 /// # Errors
 /// When a statement fails.
 pub async fn existing(tx: &mut Tx, table: &str, ids: &[&str]) -> Result<HashSet<String>, sqlx::Error> {
-    let mut found = HashSet::new();
-    for chunk in ids.chunks(MOST_ROWS) {
-        let sql = format!("SELECT id FROM {table} WHERE id IN ({})", placeholders(1, chunk.len()));
-        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        for row in chunk.iter().fold(query, |query, id| query.bind(*id)).fetch_all(&mut **tx).await? {
-            found.insert(row.try_get(0)?);
-        }
-    }
-    Ok(found)
+    let rows = select_in(tx, &format!("SELECT id FROM {table} WHERE id"), ids).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// `$first, ... ` for `count` values.
