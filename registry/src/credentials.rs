@@ -264,3 +264,6 @@ pub async fn put_credentials(tx: &mut Tx, credentials: &[Credential]) -> Result<
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ fn warn_if_open(path: &Path) {
 fn io(path: &Path, source: std::io::Error) -> RegistryError {
     RegistryError::Store(StoreError::Io { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Sensors: where they hang, what may be expected of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use model::{DeviceId, SensorState, Stamp};
@@ -181,8 +181,7 @@ pub async fn put_sensors(tx: &mut Tx, sensors: &[Sensor]) -> Result<(), Registry
         }
     }
     version::raise(tx, Group::Places).await?;
-    let asked = places::distinct(sensors.iter().filter_map(|sensor| sensor.premises.as_deref()));
-    let known = rows::existing(tx, "premises", &asked).await?;
+    let known = places::known_premises(tx, sensors.iter().filter_map(|sensor| sensor.premises.as_deref())).await?;
     for sensor in sensors {
         if let Some(premises) = sensor.premises.as_ref().filter(|premises| !known.contains(*premises)) {
             return Err(RegistryError::Invalid(format!("sensor {}: there are no premises {premises:?}", sensor.id)));
@@ -205,14 +204,7 @@ pub async fn put_sensors(tx: &mut Tx, sensors: &[Sensor]) -> Result<(), Registry
 /// Writes what was heard, in multi-row statements; an older `last_seen` never replaces a newer one,
 /// and a field that was not heard keeps its old value.
 pub async fn put_heard(tx: &mut Tx, heard: &[Heard]) -> Result<(), RegistryError> {
-    let mut merged: HashMap<&DeviceId, Heard> = HashMap::with_capacity(heard.len());
-    for one in heard {
-        match merged.get_mut(&one.sensor) {
-            Some(kept) => merge(kept, one),
-            None => drop(merged.insert(&one.sensor, one.clone())),
-        }
-    }
-    let merged: Vec<Heard> = merged.into_values().collect();
+    let merged = one_per_sensor(tx, heard).await?;
     const NEWER_ONLY: &str = "ON CONFLICT (sensor) DO UPDATE SET
             last_seen = excluded.last_seen,
             battery_pct = COALESCE(excluded.battery_pct, sensor_heard.battery_pct),
@@ -224,8 +216,8 @@ pub async fn put_heard(tx: &mut Tx, heard: &[Heard]) -> Result<(), RegistryError
         query
             .bind(one.sensor.as_str())
             .bind(one.last_seen.0)
-            .bind(finite(one.battery_pct))
-            .bind(finite(one.signal_dbm))
+            .bind(finite(one.battery_pct).map(f64::from))
+            .bind(finite(one.signal_dbm).map(f64::from))
             .bind(one.state.map(SensorState::as_str))
             .bind(one.ahead_ms)
     })
@@ -233,23 +225,54 @@ pub async fn put_heard(tx: &mut Tx, heard: &[Heard]) -> Result<(), RegistryError
     Ok(())
 }
 
-/// What the statement does with a row already there, for two of a sensor in one call.
+/// Does to several of a sensor what writing them one after the other would do, because a statement
+/// may touch a row only once.
+async fn one_per_sensor(tx: &mut Tx, heard: &[Heard]) -> Result<Vec<Heard>, RegistryError> {
+    let mut seen = HashSet::with_capacity(heard.len());
+    let repeated: HashSet<&str> =
+        heard.iter().map(|one| one.sensor.as_str()).filter(|sensor| !seen.insert(*sensor)).collect();
+    if repeated.is_empty() {
+        return Ok(heard.to_vec());
+    }
+    let known = last_seen(tx, &repeated.into_iter().collect::<Vec<_>>()).await?;
+    let mut merged: HashMap<&DeviceId, Heard> = HashMap::with_capacity(heard.len());
+    for one in heard {
+        if known.get(one.sensor.as_str()).is_some_and(|last_seen| one.last_seen < *last_seen) {
+            continue;
+        }
+        match merged.get_mut(&one.sensor) {
+            Some(kept) => merge(kept, one),
+            None => drop(merged.insert(&one.sensor, one.clone())),
+        }
+    }
+    Ok(merged.into_values().collect())
+}
+
+async fn last_seen(tx: &mut Tx, sensors: &[&str]) -> Result<HashMap<String, Stamp>, RegistryError> {
+    const SELECT: &str = "SELECT sensor, last_seen FROM sensor_heard WHERE sensor";
+    let rows = rows::select_in(tx, SELECT, sensors).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, Stamp(row.try_get(1)?)))).collect()
+}
+
 fn merge(kept: &mut Heard, next: &Heard) {
     if next.last_seen < kept.last_seen {
         return;
     }
     kept.last_seen = next.last_seen;
-    kept.battery_pct = next.battery_pct.or(kept.battery_pct);
-    kept.signal_dbm = next.signal_dbm.or(kept.signal_dbm);
+    kept.battery_pct = finite(next.battery_pct).or(kept.battery_pct);
+    kept.signal_dbm = finite(next.signal_dbm).or(kept.signal_dbm);
     kept.state = next.state.or(kept.state);
     kept.ahead_ms = next.ahead_ms.or(kept.ahead_ms);
 }
 
-fn finite(value: Option<f32>) -> Option<f64> {
-    value.map(f64::from).filter(|value| value.is_finite())
+fn finite(value: Option<f32>) -> Option<f32> {
+    value.filter(|value| value.is_finite())
 }
 
 /// PostgreSQL refuses a NUL in a text, and one client's odd words must not hold up the batch.
 fn printable(detail: &str) -> String {
     detail.chars().take(LONGEST_DETAIL).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests;

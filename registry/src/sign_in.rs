@@ -150,3 +150,6 @@ impl Registry {
 fn token_hash(token: &str) -> String {
     base64url(&Sha256::digest(token))
 }
+
+#[cfg(test)]
+mod tests;
