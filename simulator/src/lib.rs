@@ -3,11 +3,15 @@
 
 pub mod clock;
 pub mod district;
+pub mod events;
 pub mod http;
+pub mod phones;
 pub mod room;
 
+mod html;
 mod random;
 #[cfg(test)]
 mod testing;
+mod world;
 
 pub use district::District;
