@@ -27,6 +27,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// Waits between tries when a batch cannot be handed on.
 const RETRY: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+/// Readings the time series may hold in memory while it cannot write them.
+const MOST_IN_MEMORY: usize = 2_000_000;
+/// Batches brought to the time series in one go after it could not take them; alarms wait no longer.
+const CATCH_UP_BATCHES: usize = 50;
 /// From here on a reading goes to the rules even if it looks like a repeat.
 const NEVER_A_REPEAT_PPM: f32 = 30.0;
 
@@ -49,6 +53,9 @@ pub struct Pipeline {
     bookkeeping: Bookkeeping,
     /// Everything up to here has been handed on.
     position: Position,
+    /// Everything up to here has been handed to the time series; behind `position` only while that
+    /// cannot write.
+    stored: Position,
     /// Everything up to here is in the ledger.
     saved: Position,
 }
@@ -77,6 +84,7 @@ impl Pipeline {
             repeats: Repeats::default(),
             bookkeeping: Bookkeeping::default(),
             position,
+            stored: position,
             saved,
         })
     }
@@ -106,7 +114,10 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                _ = save.tick() => self.save_or_log().await,
+                _ = save.tick() => {
+                    self.catch_up().await?;
+                    self.save_or_log().await;
+                }
                 batch = self.parts.journal.next(self.position, BATCH) => self.take(&batch?).await,
             }
         }
@@ -114,6 +125,7 @@ impl Pipeline {
             let batch = self.parts.journal.next(self.position, BATCH).await?;
             self.take(&batch).await;
         }
+        self.catch_up().await?;
         self.parts.readings.flush().await?;
         self.save().await
     }
@@ -124,7 +136,8 @@ impl Pipeline {
         let sorted = self.sort(batch);
         self.alert(&sorted.observations).await; // first: a failing sink never delays an alarm
         self.quarantine(&sorted.rejected).await;
-        self.store(&sorted.observations);
+        self.store(&sorted);
+        self.counters.readings.add(sorted.observations.len() as u64);
         self.counters.repeats.add(sorted.repeats);
         self.position = sorted.last;
         self.counters.position.set(self.position.0);
@@ -212,14 +225,44 @@ impl Pipeline {
         *tries += 1;
     }
 
-    fn store(&self, observations: &[Observation]) {
-        // neighbours of one sensor go in together
-        for run in observations.chunk_by(|a, b| a.position == b.position && a.sensor == b.sensor) {
+    /// Hands readings to the time series. While that can take no more they stay in the journal, and
+    /// [`Pipeline::catch_up`] brings them later: storing never holds up the alarms behind it.
+    fn store(&mut self, sorted: &Sorted) {
+        if self.stored < self.position || self.time_series_is_full() {
+            return;
+        }
+        // neighbours of one message go in together
+        for run in sorted.observations.chunk_by(|a, b| a.position == b.position) {
             let Some(first) = run.first() else { continue };
             let readings: Vec<Reading> = run.iter().map(|observation| observation.reading).collect();
             self.parts.readings.append(&first.sensor, first.received, &readings, first.position);
         }
-        self.counters.readings.add(observations.len() as u64);
+        self.stored = sorted.last;
+        self.parts.readings.advance(self.stored);
+    }
+
+    fn time_series_is_full(&self) -> bool {
+        self.parts.readings.is_stalled() && self.parts.readings.stats().in_memory >= MOST_IN_MEMORY
+    }
+
+    /// Brings the time series what it could not take before, from the journal.
+    async fn catch_up(&mut self) -> Result<(), IngestError> {
+        for _ in 0..CATCH_UP_BATCHES {
+            if self.stored >= self.position || self.time_series_is_full() {
+                break;
+            }
+            for record in self.parts.journal.next(self.stored, BATCH).await?.iter() {
+                if record.position > self.position {
+                    break;
+                }
+                if let Entry::Readings { sensor, received, readings } = &record.entry {
+                    self.parts.readings.append(sensor, *received, readings, record.position);
+                }
+                self.stored = record.position;
+            }
+            self.parts.readings.advance(self.stored);
+        }
+        Ok(())
     }
 
     async fn save_or_log(&mut self) {
