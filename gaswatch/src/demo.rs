@@ -64,7 +64,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let district = simulator::District::generate(options.seed, options.homes as usize);
     let app = App::start(&config, clock.clone(), listeners, true).await?;
     let password = new_password()?;
-    let secrets = district::put(&app.book, &district, &password).await?;
+    let secrets = district::put(&app.book, &district, &password, clock.now()).await?;
 
     say(&format!(
         "Gaswatch demo: {} simulated homes, time runs {} times as fast.\n\n  \
