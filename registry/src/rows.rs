@@ -1,0 +1,130 @@
+//! Multi-row statements in the text that SQLite and PostgreSQL share.
+
+use std::collections::HashSet;
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, AssertSqlSafe, Row};
+use store::Tx;
+
+/// A statement that values are being bound to.
+pub type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
+
+/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535.
+const MOST_VALUES: usize = 32_766;
+/// Beyond this, longer statements save nothing.
+const MOST_ROWS: usize = 1_000;
+
+/// Inserts `rows` in as few statements as fit. `columns` are the table's columns in the order in
+/// which `bind` binds a row's values; `conflict` is the `ON CONFLICT` clause, which may be empty.
+/// No two rows may have the same key: PostgreSQL refuses to update a row twice in a statement.
+///
+/// Returns how many rows were inserted or updated.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn insert<R>(
+    tx: &mut Tx,
+    table: &str,
+    columns: &[&str],
+    conflict: &str,
+    rows: &[R],
+    bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+) -> Result<u64, sqlx::Error> {
+    let mut changed = 0;
+    for chunk in rows.chunks(rows_per_statement(columns.len())) {
+        let sql = insert_sql(table, columns, conflict, chunk.len());
+        // Not kept prepared: PostgreSQL would remember the type of a NULL bound to an f64 column,
+        // which sqlx's Any driver gives as a 4-byte float, and misread the next value there.
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        changed += chunk.iter().fold(query, &bind).execute(&mut **tx).await?.rows_affected();
+    }
+    Ok(changed)
+}
+
+/// An `ON CONFLICT` clause that replaces the row with the same first column.
+pub fn replace(columns: &[&str]) -> String {
+    let Some((key, others)) = columns.split_first() else { return String::new() };
+    let sets: Vec<String> = others.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    format!("ON CONFLICT ({key}) DO UPDATE SET {}", sets.join(", "))
+}
+
+/// All rows of `select`, which ends in the name of a column, where that column is one of `ids`.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn select_in(tx: &mut Tx, select: &str, ids: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(MOST_ROWS) {
+        let sql = format!("{select} IN ({})", placeholders(1, chunk.len()));
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        found.extend(chunk.iter().fold(query, |query, id| query.bind(*id)).fetch_all(&mut **tx).await?);
+    }
+    Ok(found)
+}
+
+/// Those of `ids` that are in `table`, as its column `id`.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn existing(tx: &mut Tx, table: &str, ids: &[&str]) -> Result<HashSet<String>, sqlx::Error> {
+    let rows = select_in(tx, &format!("SELECT id FROM {table} WHERE id"), ids).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// `$first, ... ` for `count` values.
+pub fn placeholders(first: usize, count: usize) -> String {
+    let names: Vec<String> = (first..first + count).map(|n| format!("${n}")).collect();
+    names.join(", ")
+}
+
+fn rows_per_statement(columns: usize) -> usize {
+    (MOST_VALUES / columns.max(1)).clamp(1, MOST_ROWS)
+}
+
+fn insert_sql(table: &str, columns: &[&str], conflict: &str, rows: usize) -> String {
+    let width = columns.len();
+    let tuples: Vec<String> = (0..rows).map(|row| format!("({})", placeholders(row * width + 1, width))).collect();
+    format!("INSERT INTO {table} ({}) VALUES {} {conflict}", columns.join(", "), tuples.join(", "))
+}
+
+/// The last element of each key, in the order in which the keys first appear.
+pub fn last_of_each<'a, T, K: std::hash::Hash + Eq>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<&'a T> {
+    let mut places = std::collections::HashMap::with_capacity(rows.len());
+    let mut kept: Vec<&T> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match places.entry(key(row)) {
+            std::collections::hash_map::Entry::Occupied(place) => kept[*place.get()] = row,
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(row);
+            }
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_numbers_its_placeholders_row_by_row() {
+        assert_eq!(
+            insert_sql("t", &["a", "b"], &replace(&["a", "b"]), 2),
+            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT (a) DO UPDATE SET b = excluded.b"
+        );
+    }
+
+    #[test]
+    fn no_statement_exceeds_the_limit_of_values() {
+        for columns in 1..200 {
+            assert!(rows_per_statement(columns) * columns <= MOST_VALUES, "{columns}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_is_kept_in_the_first_ones_place() {
+        let rows = [("a", 1), ("b", 2), ("a", 3)];
+        assert_eq!(last_of_each(&rows, |row| row.0), [&("a", 3), &("b", 2)]);
+    }
+}
