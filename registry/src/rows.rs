@@ -1,9 +1,11 @@
 //! Multi-row statements in the text that SQLite and PostgreSQL share.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use store::Tx;
 
 /// A statement that values are being bound to.
@@ -52,27 +54,18 @@ pub fn replace(columns: &[&str]) -> String {
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn select_in(tx: &mut Tx, select: &str, ids: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
+pub async fn select_in(connection: &mut AnyConnection, select: &str, ids: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
     let mut found = Vec::new();
     for chunk in ids.chunks(MOST_ROWS) {
         let sql = format!("{select} IN ({})", placeholders(1, chunk.len()));
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        found.extend(chunk.iter().fold(query, |query, id| query.bind(*id)).fetch_all(&mut **tx).await?);
+        found.extend(chunk.iter().fold(query, |query, id| query.bind(*id)).fetch_all(&mut *connection).await?);
     }
     Ok(found)
 }
 
-/// Those of `ids` that are in `table`, as its column `id`.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn existing(tx: &mut Tx, table: &str, ids: &[&str]) -> Result<HashSet<String>, sqlx::Error> {
-    let rows = select_in(tx, &format!("SELECT id FROM {table} WHERE id"), ids).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-/// `$first, ... ` for `count` values.
-pub fn placeholders(first: usize, count: usize) -> String {
+/// `$first, ...` for `count` values.
+fn placeholders(first: usize, count: usize) -> String {
     let names: Vec<String> = (first..first + count).map(|n| format!("${n}")).collect();
     names.join(", ")
 }
@@ -88,13 +81,13 @@ fn insert_sql(table: &str, columns: &[&str], conflict: &str, rows: usize) -> Str
 }
 
 /// The last element of each key, in the order in which the keys first appear.
-pub fn last_of_each<'a, T, K: std::hash::Hash + Eq>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<&'a T> {
-    let mut places = std::collections::HashMap::with_capacity(rows.len());
+pub fn last_of_each<'a, T, K: Hash + Eq>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<&'a T> {
+    let mut places = HashMap::with_capacity(rows.len());
     let mut kept: Vec<&T> = Vec::with_capacity(rows.len());
     for row in rows {
         match places.entry(key(row)) {
-            std::collections::hash_map::Entry::Occupied(place) => kept[*place.get()] = row,
-            std::collections::hash_map::Entry::Vacant(place) => {
+            Entry::Occupied(place) => kept[*place.get()] = row,
+            Entry::Vacant(place) => {
                 place.insert(kept.len());
                 kept.push(row);
             }
