@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
 
 /// How often credentials and places are compared with the ledger, which a command may have changed.
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// How long each stage of a stop may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -91,8 +91,9 @@ impl DataLock {
         std::fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
         let path = data.join("lock");
         let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-        file.try_lock()
-            .with_context(|| format!("{} is in use by another gaswatch process; stop that one first", data.display()))?;
+        file.try_lock().with_context(|| {
+            format!("{} is in use by another gaswatch process; stop that one first", data.display())
+        })?;
         Ok(DataLock { _file: file })
     }
 }
@@ -117,7 +118,12 @@ impl App {
     ///
     /// # Errors
     /// When something cannot be opened; nothing keeps running then.
-    pub(crate) async fn start(config: &Config, clock: Clock, listeners: Listeners, is_demo: bool) -> anyhow::Result<App> {
+    pub(crate) async fn start(
+        config: &Config,
+        clock: Clock,
+        listeners: Listeners,
+        is_demo: bool,
+    ) -> anyhow::Result<App> {
         let lock = DataLock::take(&config.data)?;
         let mqtt = listeners.mqtt.local_addr()?;
         let http = listeners.http.local_addr()?;
@@ -169,7 +175,10 @@ impl App {
                 secure_cookies: config.http.public_url.starts_with("https://"),
             },
             problems: problems_seen,
-            metrics: { let metrics = metrics.clone(); Arc::new(move || metrics.text()) },
+            metrics: {
+                let metrics = metrics.clone();
+                Arc::new(move || metrics.text())
+            },
         });
 
         let stop_pipeline = CancellationToken::new();

@@ -1,7 +1,11 @@
 //! Commands of the operator. These may print: standard output is their result.
 
+use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -45,7 +49,9 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     say(&format!("sensors  mqtt://{}", app.mqtt));
     if let Some(password) = first_administrator(&app.book).await? {
         say(&format!("\nFirst start: sign in as admin with password {password}"));
-        say("It is shown only now. Next: describe your district in a file and `gaswatch import` it (docs/district-file.md).");
+        say(
+            "It is shown only now. Next: describe your district in a file and `gaswatch import` it (docs/district-file.md).",
+        );
     }
     let stop = async {
         if let Err(error) = asked_to_stop().await {
@@ -111,6 +117,80 @@ pub(crate) async fn secret(config: &Config, id: &str) -> anyhow::Result<()> {
     book.ledger.close().await;
     say(&secret);
     Ok(())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadOptions {
+    /// MQTT server to measure
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1883")]
+    mqtt: SocketAddr,
+    /// Configuration of the gaswatch that serves there: the load's sensors are enrolled in its data.
+    /// Leave it out for another server that lets anybody in
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Connections, one sensor each
+    #[arg(long, default_value_t = 50)]
+    connections: usize,
+    /// Unacknowledged messages per connection
+    #[arg(long, default_value_t = 100)]
+    window: u16,
+    /// Measured time, seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Also subscribe and count what is delivered: what a relaying server does for its clients
+    #[arg(long, conflicts_with = "config")]
+    relay: bool,
+}
+
+/// Measures a server with readings at QoS 1 and prints the report as JSON.
+pub(crate) async fn load(options: LoadOptions) -> anyhow::Result<()> {
+    let mut load = simulator::load::LoadOptions::new(options.mqtt, Clock::wall().now());
+    load.connections = options.connections;
+    load.window = options.window;
+    load.duration = Duration::from_secs(options.seconds);
+    if let Some(file) = &options.config {
+        let config = Config::load(Some(file), std::env::vars())?;
+        load.credentials = Some(enrol_load(&config, &load).await?);
+    }
+    let counting = match options.relay {
+        true => Some(
+            simulator::load::count_deliveries(simulator::load::DeliveryOptions {
+                address: options.mqtt,
+                client_id: "load-subscriber".to_owned(),
+                credentials: None,
+                filter: "gas/v1/sensors/+/readings".to_owned(),
+                qos: simulator::load::Qos::AtLeastOnce,
+            })
+            .await?,
+        ),
+        false => None,
+    };
+    let report = simulator::load::run(load).await?;
+    say(&serde_json::to_string(&report)?);
+    if let Some(mut counting) = counting {
+        let all = tokio::time::timeout(Duration::from_secs(30), counting.reach(report.acknowledged)).await;
+        let delivered = counting.finish().await;
+        say(&serde_json::to_string(&delivered)?);
+        if !matches!(all, Ok(true)) {
+            say("not everything acknowledged was delivered within 30 s");
+        }
+    }
+    Ok(())
+}
+
+async fn enrol_load(
+    config: &Config,
+    load: &simulator::load::LoadOptions,
+) -> anyhow::Result<simulator::load::CredentialsFn> {
+    let ids =
+        (0..load.connections).map(|index| DeviceId::new(&(load.ids)(index))).collect::<Result<Vec<DeviceId>, _>>()?;
+    let book = Book::open(config).await?;
+    let secrets = book.credentials.enrol_sensors(&ids).await?;
+    book.ledger.close().await;
+    // the serving process looks for new credentials every second
+    tokio::time::sleep(2 * crate::app::REFRESH_EVERY).await;
+    let secrets: HashMap<String, String> = ids.iter().map(ToString::to_string).zip(secrets).collect();
+    Ok(Arc::new(move |id| (id.to_owned(), secrets.get(id).cloned().unwrap_or_default())))
 }
 
 pub(crate) async fn password(config: &Config, login: &str) -> anyhow::Result<()> {

@@ -286,10 +286,7 @@ impl Config {
             format!("ca_file = {}", quoted(&self.email.ca_file)),
         );
         line("", "\n[log]".to_owned());
-        line(
-            "tracing filter, for example info or broker=debug,info",
-            format!("filter = {}", quoted(&self.log.filter)),
-        );
+        line("tracing filter, for example info or broker=debug,info", format!("filter = {}", quoted(&self.log.filter)));
         line("One JSON object per line instead of text", format!("json = {}", self.log.json));
         text
     }
@@ -349,7 +346,10 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         let unknown = parse("[mqtt]\nlisen = \"x\"", &[]).unwrap_err().to_string();
-        assert!(unknown.contains("gaswatch.toml") && unknown.contains("lisen") && unknown.contains("line 2"), "{unknown}");
+        assert!(
+            unknown.contains("gaswatch.toml") && unknown.contains("lisen") && unknown.contains("line 2"),
+            "{unknown}"
+        );
         let variable = parse("", &[("GASWATCH__MQTT__LISTEN", "here")]).unwrap_err().to_string();
         assert!(variable.contains("GASWATCH__MQTT__LISTEN"), "{variable}");
         let zone = parse("[district]\ntime_zone = \"Mars/Base\"", &[]).unwrap_err().to_string();

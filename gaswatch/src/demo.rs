@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use model::Stamp;
 use serde::{Deserialize, Serialize};
+use simulator::{Phones, PhonesOptions, Rates, Summary};
 use store::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,6 @@ fn speed(text: &str) -> Result<f64, String> {
 
 /// How often the demo's time is noted, so that it goes on from there after a restart.
 const NOTE_TIME_EVERY: Duration = Duration::from_secs(1);
-const PLANNED_WAIT: &str = "about 10 s";
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     logging::start(&Log::default());
@@ -58,18 +58,23 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     let network = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let sms_url = format!("http://{}/cgi-bin/sendsms", network.local_addr()?);
+    let phones = Phones::new(PhonesOptions {
+        username: SMS_USER.to_owned(),
+        password: SMS_USER.to_owned(),
+        handset_delay: HANDSET_DELAY,
+    })?;
     let mut config = config(&options, sms_url)?;
     let listeners = listen(&mut config).await?;
 
     let district = simulator::District::generate(options.seed, options.homes as usize);
     let app = App::start(&config, clock.clone(), listeners, true).await?;
     let password = new_password()?;
-    let secrets = district::put(&app.book, &district, &password, clock.now()).await?;
+    let keys = district::put(&app.book, &district, &password, clock.now()).await?;
 
     say(&format!(
         "Gaswatch demo: {} simulated homes, time runs {} times as fast.\n\n  \
          console   http://{}\n  sign in   {} / {password}\n  sensors   mqtt://{}\n\n\
-         In {PLANNED_WAIT} a flue is blocked in one bathroom: watch the CO rise, the incident open, the first\n\
+         Soon a flue is blocked in one bathroom: watch the CO rise, the incident open, the first\n\
          officer miss it and the deputy answer. All data is in {}. Ctrl+C stops.\n",
         options.homes,
         options.speed,
@@ -80,19 +85,25 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     ));
 
     let stop = CancellationToken::new();
-    let simulation = simulator::run(
+    let serving = tokio::spawn({
+        let (phones, stop) = (phones.clone(), stop.clone());
+        async move { phones.serve(network, stop).await }
+    });
+    let simulation = tokio::spawn(simulator::run(
         simulator::Options {
             district,
-            secrets,
+            secrets: keys.secrets,
             mqtt: app.mqtt,
             http: format!("http://{}", app.http),
-            sign_in: (district::LOGIN.to_owned(), password),
+            phones,
+            logins: keys.logins,
+            rates: Rates::default(),
             seed: options.seed,
-            ..simulator::Options::new(network, (SMS_USER.to_owned(), SMS_USER.to_owned()))
+            poisonings: true,
+            wills: false,
         },
         stop.clone(),
-    );
-    let simulation = tokio::spawn(simulation);
+    ));
     let noting = tokio::spawn(note_time(options.data.clone(), clock, stop.clone()));
     let outcome = app
         .run(async {
@@ -105,15 +116,31 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .await;
     stop.cancel();
     match simulation.await {
-        Ok(Ok(summary)) => say(&summary.to_string()),
+        Ok(Ok(summary)) => say(&told(&summary)),
         Ok(Err(error)) => tracing::error!(%error, "the simulation failed"),
         Err(error) => tracing::error!(%error, "the simulation panicked"),
     }
     noting.await??;
+    serving.await??;
     outcome
 }
 
+/// The simulated gateway's user name and password; it listens on loopback only.
 const SMS_USER: &str = "demo";
+const HANDSET_DELAY: Duration = Duration::from_millis(20);
+
+/// What happened, for the person who ran it.
+fn told(summary: &Summary) -> String {
+    let worst = summary.alarm_latencies_ms.iter().max().map_or("-".to_owned(), |worst| format!("{worst} ms"));
+    format!(
+        "readings sent {}, acknowledged {}; poisonings {}; messages on phones {}; \
+         slowest from 300 ppm to the first phone {worst}",
+        summary.readings_sent,
+        summary.readings_acknowledged,
+        summary.poisonings.len(),
+        summary.messages,
+    )
+}
 
 fn config(options: &Options, sms_url: String) -> anyhow::Result<Config> {
     let mut config = Config {

@@ -231,7 +231,8 @@ impl AreaRow {
 
 impl PremisesRow {
     fn read(&self) -> anyhow::Result<Premises> {
-        let class = PremisesClass::parse(&self.class).with_context(|| unknown("class", &self.class, "home, restaurant, other"))?;
+        let class = PremisesClass::parse(&self.class)
+            .with_context(|| unknown("class", &self.class, "home, restaurant, other"))?;
         Ok(Premises {
             id: self.id.clone(),
             area: self.area.clone(),
@@ -260,7 +261,8 @@ impl SensorRow {
 
 impl PersonRow {
     fn read(&self) -> anyhow::Result<Person> {
-        let language = Language::parse(&self.language).with_context(|| unknown("language", &self.language, "zh, en"))?;
+        let language =
+            Language::parse(&self.language).with_context(|| unknown("language", &self.language, "zh, en"))?;
         Ok(Person {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -402,6 +404,9 @@ mod tests {
     fn words_that_mean_nothing_are_refused_with_those_that_do() {
         let file = DistrictFile::parse(&FILE.replace("post = \"duty_officer\"", "post = \"king\"")).unwrap();
         let error = read_all("shift", &file.shift, |row| row.person.clone(), ShiftRow::read).unwrap_err();
-        assert_eq!(format!("{error:#}"), "shift li: unknown post \"king\"; known are duty_officer, deputy, supervisor, district_lead");
+        assert_eq!(
+            format!("{error:#}"),
+            "shift li: unknown post \"king\"; known are duty_officer, deputy, supervisor, district_lead"
+        );
     }
 }

@@ -22,7 +22,8 @@ impl Metrics {
         let ingest = &self.ingest;
         let mut text = String::new();
         let mut metric = |kind: &str, name: &str, help: &str, value: u64| {
-            let _ = writeln!(text, "# HELP gaswatch_{name} {help}\n# TYPE gaswatch_{name} {kind}\ngaswatch_{name} {value}");
+            let _ =
+                writeln!(text, "# HELP gaswatch_{name} {help}\n# TYPE gaswatch_{name} {kind}\ngaswatch_{name} {value}");
         };
         metric("counter", "journal_entries_total", "Entries made durable", journal.entries);
         metric("counter", "journal_commits_total", "Group commits", journal.commits);
@@ -38,6 +39,10 @@ impl Metrics {
         metric("counter", "repeats_total", "Readings recognised as sent again", ingest.repeats.get());
         metric("counter", "quarantined_total", "Messages put in quarantine", ingest.quarantined.get());
         metric("counter", "ingest_retries_total", "Failed tries to hand a batch on", ingest.retries.get());
+        let readings = self.readings.stats();
+        metric("gauge", "readings_in_memory", "Readings not in the files yet", readings.in_memory as u64);
+        metric("gauge", "readings_sensors", "Sensors ever heard of", readings.sensors as u64);
+        metric("counter", "readings_damaged_total", "Damaged chunks and files met", readings.damaged);
         metric("gauge", "ingest_lag", "Durable entries not taken yet", self.lag());
         for (name, help, value) in self.broker.named() {
             let kind = if name.ends_with("_total") { "counter" } else { "gauge" };

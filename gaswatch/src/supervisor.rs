@@ -46,7 +46,9 @@ impl Supervisor {
             }
             first
         };
-        tokio::time::timeout(patience, all).await.unwrap_or_else(|_| Err(anyhow!("a part did not stop in {patience:?}")))
+        tokio::time::timeout(patience, all)
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("a part did not stop in {patience:?}")))
     }
 }
 

@@ -9,21 +9,25 @@ use model::time::{DAY, HOUR};
 use registry::people::{Account, Language, Person, StaffRole, put_people};
 use registry::places::{Area, Premises, PremisesClass, put_areas, put_premises};
 use registry::sensors::{Sensor, put_sensors};
-use simulator::District;
 use simulator::district::{Home, Language as SimulatedLanguage, Post as SimulatedPost, Staff};
+use simulator::{District, Login};
 
 use crate::app::Book;
+use crate::commands::new_password;
 
-/// The demo's sign-in name; it is the deputy's, who answers in the simulation.
-pub(crate) const LOGIN: &str = "duty";
+/// Sign-in name of the person at the screen.
+pub(crate) const LOGIN: &str = "demo";
 
-/// Puts everything in, with a sign-in, and returns each sensor's secret by id.
-pub(crate) async fn put(
-    book: &Book,
-    district: &District,
-    password: &str,
-    now: Stamp,
-) -> anyhow::Result<HashMap<String, String>> {
+/// What the simulation needs to act as the district's sensors and staff.
+pub(crate) struct Keys {
+    /// MQTT passwords by sensor id.
+    pub(crate) secrets: HashMap<String, String>,
+    /// Console sign-ins by person id.
+    pub(crate) logins: HashMap<String, Login>,
+}
+
+/// Puts everything in, with a sign-in for the person at the screen and one for each of the staff.
+pub(crate) async fn put(book: &Book, district: &District, password: &str, now: Stamp) -> anyhow::Result<Keys> {
     let areas: Vec<Area> = district
         .areas
         .iter()
@@ -31,7 +35,7 @@ pub(crate) async fn put(
         .collect();
     let premises: Vec<Premises> = district.homes.iter().map(premises).collect();
     let sensors: Vec<Sensor> = district.homes.iter().map(sensor).collect();
-    let people: Vec<Person> = district.staff.iter().map(person).collect();
+    let people: Vec<Person> = district.staff.iter().map(person).chain([viewer()]).collect();
     let shifts: Vec<Shift> = district.staff.iter().map(shift).collect();
 
     let mut tx = book.ledger.begin().await?;
@@ -43,15 +47,35 @@ pub(crate) async fn put(
     tx.commit().await?;
     book.registry.reload().await?;
 
-    if let Some(deputy) = district.staff.iter().find(|staff| staff.role == SimulatedPost::Deputy) {
-        let account =
-            Account { login: LOGIN.to_owned(), person: deputy.id.clone(), role: StaffRole::Supervisor };
-        book.registry.put_account(&account, password).await?;
+    let mut logins = HashMap::new();
+    for staff in &district.staff {
+        let own = new_password()?;
+        put_account(book, &staff.id, &staff.id, &own).await?;
+        logins.insert(staff.id.clone(), Login { login: staff.id.clone(), password: own });
     }
+    put_account(book, LOGIN, VIEWER, password).await?;
     put_past_visits(book, district, now).await?;
     let ids: Vec<_> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
     let secrets = book.credentials.enrol_sensors(&ids).await?;
-    Ok(ids.iter().map(ToString::to_string).zip(secrets).collect())
+    Ok(Keys { secrets: ids.iter().map(ToString::to_string).zip(secrets).collect(), logins })
+}
+
+/// Person id of whoever looks at the demo.
+const VIEWER: &str = "viewer";
+
+fn viewer() -> Person {
+    Person {
+        id: VIEWER.to_owned(),
+        name: "演示 Demo".to_owned(),
+        phone: String::new(),
+        email: String::new(),
+        language: Language::Zh,
+    }
+}
+
+async fn put_account(book: &Book, login: &str, person: &str, password: &str) -> anyhow::Result<()> {
+    let account = Account { login: login.to_owned(), person: person.to_owned(), role: StaffRole::Supervisor };
+    Ok(book.registry.put_account(&account, password).await?)
 }
 
 /// The inspections of the last months, once: nine homes in ten let the inspector in.
