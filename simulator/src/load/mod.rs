@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use connection::Connection;
 pub use deliveries::{Deliveries, DeliveryOptions, DeliveryReport, count_deliveries};
-pub use payload::{About, FIRST_SEQ, Payload};
+pub use payload::{About, FIRST_SEQ, Payload, PayloadFn};
 
 /// Quality of service of the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,9 @@ pub struct About<'a> {
     pub time: Stamp,
 }
 
+/// Appends one payload.
+pub type PayloadFn = Arc<dyn Fn(&mut Vec<u8>, About<'_>) + Send + Sync>;
+
 /// What the messages carry.
 #[derive(Clone, Default)]
 pub enum Payload {
@@ -26,7 +29,7 @@ pub enum Payload {
     /// The same, filled up with blanks to so many bytes.
     ReadingOf(usize),
     /// Whatever the function appends.
-    Custom(Arc<dyn Fn(&mut Vec<u8>, About<'_>) + Send + Sync>),
+    Custom(PayloadFn),
 }
 
 /// Numbers of ten digits, so that a patched number always has the same length.
@@ -48,7 +51,7 @@ pub(super) struct Messages {
 
 enum Source {
     Template { packet: Vec<u8>, packet_id_at: usize, co_at: usize, seq_at: usize, time_at: usize },
-    Custom { make: Arc<dyn Fn(&mut Vec<u8>, About<'_>) + Send + Sync>, payload: Vec<u8> },
+    Custom { make: PayloadFn, payload: Vec<u8> },
 }
 
 impl Messages {
