@@ -9,6 +9,7 @@
 //! * [`quarantine`]: what could not be understood.
 //! * [`ledger`]: the relational handle (SQLite or PostgreSQL), migrations and transactions.
 
+mod binary;
 pub mod clock;
 pub mod entry;
 pub mod error;
