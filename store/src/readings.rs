@@ -120,11 +120,11 @@ impl Readings {
     /// # Errors
     /// When the folder or `latest.db` cannot be opened, or a file was written by a newer version.
     pub fn open(folder: &Path, clock: Clock) -> Result<Readings, StoreError> {
-        Readings::open_with(folder, clock, Options::default())
+        Readings::open_with(folder, clock, &Options::default())
     }
 
     #[doc(hidden)]
-    pub fn open_with(folder: &Path, clock: Clock, options: Options) -> Result<Readings, StoreError> {
+    pub fn open_with(folder: &Path, clock: Clock, options: &Options) -> Result<Readings, StoreError> {
         let io = |source| StoreError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         let (latest, applied) = snapshot::load(folder)?;

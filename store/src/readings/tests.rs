@@ -21,7 +21,7 @@ fn at(time: Stamp, ppm: f32) -> Reading {
 /// A store that flushes only when told.
 fn open(folder: &Path) -> Readings {
     let options = Options { flush_every: Duration::from_secs(1_000_000), ..Options::default() };
-    Readings::open_with(folder, Clock::manual(NOW), options).unwrap()
+    Readings::open_with(folder, Clock::manual(NOW), &options).unwrap()
 }
 
 fn folder() -> (TempDir, PathBuf) {
@@ -32,6 +32,16 @@ fn folder() -> (TempDir, PathBuf) {
 
 async fn all(store: &Readings, sensor: &DeviceId) -> Vec<Reading> {
     store.range(sensor, Stamp(i64::MIN), Stamp(i64::MAX)).await.unwrap()
+}
+
+/// Waits until the background flush has come to `position`.
+async fn applied(store: &Readings, position: Position) {
+    let arrival = async {
+        while store.applied() < position {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), arrival).await.unwrap();
 }
 
 fn month_files(folder: &Path) -> Vec<String> {
@@ -69,14 +79,12 @@ async fn readings_are_found_before_and_after_a_flush_and_a_restart() {
 async fn a_full_memory_flushes_itself() {
     let (_dir, folder) = folder();
     let options = Options { flush_samples: 10, flush_every: Duration::from_secs(1_000_000) };
-    let store = Readings::open_with(&folder, Clock::manual(NOW), options).unwrap();
+    let store = Readings::open_with(&folder, Clock::manual(NOW), &options).unwrap();
     for number in 0..4 {
         let readings = [at(NOW, 1.0), at(NOW + 1, 1.0), at(NOW + 2, 1.0)];
         store.append(&sensor(number), NOW, &readings, Position(number as u64 + 1));
     }
-    while store.applied() < Position(4) {
-        tokio::task::yield_now().await;
-    }
+    applied(&store, Position(4)).await;
     assert_eq!(store.stats().in_memory, 0);
 }
 
@@ -84,11 +92,9 @@ async fn a_full_memory_flushes_itself() {
 async fn memory_flushes_itself_after_a_while() {
     let (_dir, folder) = folder();
     let options = Options { flush_every: Duration::from_millis(1), ..Options::default() };
-    let store = Readings::open_with(&folder, Clock::manual(NOW), options).unwrap();
+    let store = Readings::open_with(&folder, Clock::manual(NOW), &options).unwrap();
     store.append(&sensor(1), NOW, &[at(NOW, 1.0)], Position(1));
-    while store.applied() < Position(1) {
-        tokio::task::yield_now().await;
-    }
+    applied(&store, Position(1)).await;
 }
 
 #[tokio::test]
