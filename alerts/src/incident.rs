@@ -208,10 +208,7 @@ mod tests {
     fn decisions_speak_both_languages() {
         let immediate = Decision::Immediate { ppm: 412.4, limit_ppm: 300.0 };
         assert_eq!(immediate.words(Language::Zh), "一氧化碳 412 ppm，达到立即危险值 300 ppm");
-        assert_eq!(
-            immediate.words(Language::En),
-            "CO 412 ppm, at or above the immediate danger limit of 300 ppm"
-        );
+        assert_eq!(immediate.words(Language::En), "CO 412 ppm, at or above the immediate danger limit of 300 ppm");
         let silent = Decision::SilentAtRisk { last_ppm: 45.0, silent_ms: 3 * MINUTE + 7 };
         assert_eq!(silent.words(Language::Zh), "一氧化碳 45 ppm 后传感器失联，已 3 分钟没有数据");
         let dose = Decision::Dose { ppm: 95.0, profile: "en50291" };

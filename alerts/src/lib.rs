@@ -6,8 +6,11 @@
 //! * [`rules`]: pure decisions about one sensor's readings.
 //! * [`incident`]: what an incident is, and the words of its decisions.
 //! * [`plan`]: rosters and escalation plans.
-//! * [`engine`]: readings and timers in, ledger rows out, one transaction per decision.
-//! * [`outbox`], [`notify`]: durable notifications and the providers that carry them.
+//! * [`engine`]: readings and timers in, ledger rows out, one transaction per decision. Inside it:
+//!   `state` (memory, and changes that are undone unless committed), `decide` (verdicts to
+//!   incidents), `escalation` (steps to people), `timers`, `rows` (SQL).
+//! * [`outbox`], [`notify`]: durable notifications and the providers that carry them; `dispatch`
+//!   sends, `message` has the words.
 //! * [`links`]: signed acknowledge links.
 //! * [`query`]: what the screens read.
 
@@ -20,7 +23,14 @@ pub mod plan;
 pub mod query;
 pub mod rules;
 
+mod decide;
+mod dispatch;
+mod escalation;
+mod message;
+mod rows;
 mod schema;
+mod state;
+mod timers;
 
 pub use engine::{Alerts, Observation, Settings};
 pub use incident::{Incident, IncidentState};

@@ -47,7 +47,7 @@ impl Alerts {
 impl AckLink {
     /// The token of this link. The expiry is rounded up to a minute.
     pub(crate) fn token(&self, key: &[u8; 32]) -> String {
-        let minutes = u32::try_from(self.expires.0.div_ceil(MINUTE)).unwrap_or(u32::MAX);
+        let minutes = u32::try_from((self.expires.0 + MINUTE - 1) / MINUTE).unwrap_or(u32::MAX);
         let incident = self.incident.to_be_bytes();
         let incident = &incident[incident.iter().take_while(|byte| **byte == 0).count()..];
         let mut token = minutes.to_be_bytes().to_vec();
@@ -75,7 +75,8 @@ fn parse(signed: &[u8]) -> Option<AckLink> {
     let (minutes, rest) = signed.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first()?;
     let (incident, person) = rest.split_at_checked(usize::from(*length))?;
-    let incident = incident.iter().try_fold(0_i64, |value, byte| value.checked_mul(256)?.checked_add(i64::from(*byte)))?;
+    let incident =
+        incident.iter().try_fold(0_i64, |value, byte| value.checked_mul(256)?.checked_add(i64::from(*byte)))?;
     Some(AckLink {
         incident,
         person: String::from_utf8(person.to_vec()).ok()?,
@@ -84,13 +85,14 @@ fn parse(signed: &[u8]) -> Option<AckLink> {
 }
 
 fn tag(key: &[u8; 32], signed: &[u8]) -> [u8; TAG] {
+    // HMAC fills a short key up with zeros; filled up here, no length can be wrong
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    mac.update(PURPOSE);
+    mac.update(signed);
     let mut short = [0; TAG];
-    // HMAC takes a key of any length, so this is always Ok
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
-        mac.update(PURPOSE);
-        mac.update(signed);
-        short.copy_from_slice(&mac.finalize().into_bytes()[..TAG]);
-    }
+    short.copy_from_slice(&mac.finalize().into_bytes()[..TAG]);
     short
 }
 

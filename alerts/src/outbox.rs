@@ -22,6 +22,8 @@ pub enum Delivery {
     Delivered,
     /// Given up, or refused for good.
     Failed,
+    /// Not needed any more: somebody answered before it went out.
+    Cancelled,
 }
 
 /// One message to one person by one channel.
@@ -44,4 +46,45 @@ pub struct Notification {
     pub delivered: Option<Stamp>,
     /// The provider's or network's last words, without secrets.
     pub error: Option<String>,
+}
+
+impl Channel {
+    pub(crate) const ALL: [Channel; 2] = [Channel::Sms, Channel::Email];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Channel::Sms => "sms",
+            Channel::Email => "email",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Channel> {
+        Channel::ALL.into_iter().find(|channel| channel.as_str() == text)
+    }
+}
+
+impl Delivery {
+    const ALL: [Delivery; 6] = [
+        Delivery::Waiting,
+        Delivery::Queued,
+        Delivery::Sent,
+        Delivery::Delivered,
+        Delivery::Failed,
+        Delivery::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Delivery::Waiting => "waiting",
+            Delivery::Queued => "queued",
+            Delivery::Sent => "sent",
+            Delivery::Delivered => "delivered",
+            Delivery::Failed => "failed",
+            Delivery::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Delivery> {
+        Delivery::ALL.into_iter().find(|delivery| delivery.as_str() == text)
+    }
 }

@@ -109,5 +109,6 @@ pub const SCHEMA: Schema = Schema {
             PRIMARY KEY (post, person, starts)
         )",
         "CREATE INDEX shifts_ends ON shifts (ends)",
+        "CREATE TABLE alert_commits (id BIGINT PRIMARY KEY, commits BIGINT NOT NULL)",
     ]],
 };
