@@ -188,13 +188,16 @@ pub(crate) fn counts(incidents: &[Incident]) -> Counts {
 pub(crate) struct Around {
     pub(crate) interval_ms: i64,
     pub(crate) readings: Vec<Reading>,
+    /// The newest reading of the incident's sensor; the incident's own value is saved less often.
+    pub(crate) latest: Option<Reading>,
     /// `None` when it was not looked up.
     pub(crate) next_step: Option<Option<Stamp>>,
 }
 
 async fn around(shared: &Shared, words: &Words, incident: &Incident, is_detailed: bool) -> Result<Around, Fault> {
     let interval_ms = shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms);
-    let mut around = Around { interval_ms, ..Around::default() };
+    let latest = shared.readings.latest(&incident.sensor).map(|latest| latest.reading);
+    let mut around = Around { interval_ms, latest, ..Around::default() };
     if is_detailed {
         if incident.acknowledged.is_none() {
             around.next_step = shared.alerts.detail(incident.id).await?.map(|detail| detail.next_step);
@@ -212,7 +215,8 @@ pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Ar
         (None, Some(due)) => next_step(words, plan, incident, due),
         (None, None) => Next::Unknown,
     };
-    let stale = incident.last_reading.filter(|at| is_silent(words.now, *at, around.interval_ms));
+    let (value, at) = current(incident, around.latest.as_ref());
+    let stale = at.filter(|at| is_silent(words.now, *at, around.interval_ms));
     let gap_ms = around.interval_ms.saturating_mul(model::dose::HELD_INTERVALS);
     Row {
         id: incident.id,
@@ -223,15 +227,11 @@ pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Ar
         detail: where_inside(words, incident),
         what: words.hazard_short(incident.hazard),
         rule: rule(words, &incident.decision),
-        value: incident.last_ppm.map(ppm),
+        value: value.map(ppm),
         stale: stale.map(|at| words.age(at)),
         limit: limit(&incident.decision),
-        peak: incident.peak_ppm.map(|peak| fill(t.peak_n, &[&ppm(peak)])),
-        trend: if stale.is_some() || incident.last_ppm.is_none() {
-            Trend::Unknown
-        } else {
-            trend(&around.readings, words.now)
-        },
+        peak: peak(incident, value).map(|peak| fill(t.peak_n, &[&ppm(peak)])),
+        trend: if stale.is_some() || value.is_none() { Trend::Unknown } else { trend(&around.readings, words.now) },
         spark: curve::spark(&around.readings, words.now - SPARK_MS, words.now, gap_ms),
         since: words.when(incident.opened),
         is_late: incident.late,
@@ -239,6 +239,23 @@ pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Ar
         owner: incident.acknowledged.as_ref().map(|answer| answer.name.clone()),
         owner_at: incident.acknowledged.as_ref().map(|answer| words.short(answer.at)),
         next,
+    }
+}
+
+/// The newest value known and its time, from the incident or from its sensor.
+pub(crate) fn current(incident: &Incident, latest: Option<&Reading>) -> (Option<f32>, Option<Stamp>) {
+    match latest {
+        Some(reading) if reading.co_ppm.is_some() && Some(reading.time) > incident.last_reading => {
+            (reading.co_ppm, Some(reading.time))
+        }
+        _ => (incident.last_ppm, incident.last_reading),
+    }
+}
+
+pub(crate) fn peak(incident: &Incident, value: Option<f32>) -> Option<f32> {
+    match (incident.peak_ppm, value) {
+        (Some(peak), Some(value)) => Some(peak.max(value)),
+        (peak, value) => peak.or(value),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use alerts::incident::{Incident, IncidentState, Via};
-use alerts::outbox::{Channel, Delivery, Notification};
-use alerts::query::{Detail, Event, EventKind};
+use alerts::outbox::{Channel, Notification};
+use alerts::query::{Detail, Event};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use model::rights::Rights;
@@ -386,18 +386,12 @@ fn detail_json(detail: &Detail, caller: &Caller) -> DetailJson {
 fn event_json(event: &Event, caller: &Caller) -> EventJson {
     EventJson {
         at: event.at.to_string(),
-        kind: match event.kind {
-            EventKind::Opened => "opened",
-            EventKind::Raised => "raised",
-            EventKind::Cleared => "cleared",
-            EventKind::Returned => "returned",
-            EventKind::StepTaken => "step_taken",
-            EventKind::NobodyToTell => "nobody_to_tell",
-            EventKind::Acknowledged => "acknowledged",
-            EventKind::Resolved => "resolved",
-        },
+        kind: event.kind.as_str(),
         by: name(&event.by, caller),
-        detail: event.detail.clone(),
+        detail: match event.detail.split_once(" people=") {
+            Some((data, _names)) if caller.integration().is_some() => data.to_owned(),
+            _ => event.detail.clone(),
+        },
     }
 }
 
@@ -412,13 +406,7 @@ fn notification_json(notification: &Notification, caller: &Caller) -> Notificati
         name: name(&notification.name, caller),
         channel,
         address: if caller.sees_contacts() { notification.address.clone() } else { masked },
-        delivery: match notification.delivery {
-            Delivery::Waiting => "waiting",
-            Delivery::Queued => "queued",
-            Delivery::Sent => "sent",
-            Delivery::Delivered => "delivered",
-            Delivery::Failed => "failed",
-        },
+        delivery: notification.delivery.as_str(),
         attempts: notification.attempts,
         decided: notification.decided.to_string(),
         sent: notification.sent.map(|at| at.to_string()),

@@ -232,6 +232,7 @@ pub(crate) struct Loaded {
     pub(crate) window: (Stamp, Stamp),
     pub(crate) readings: Vec<Reading>,
     pub(crate) interval_ms: i64,
+    pub(crate) latest: Option<Reading>,
     pub(crate) plan: Vec<Step>,
     /// The premises, their area's name, and their last visits.
     pub(crate) premises: Option<(Premises, String, LastVisits)>,
@@ -259,6 +260,7 @@ async fn build(
         window,
         readings: shared.readings.range(&incident.sensor, window.0, window.1 + SECOND).await?,
         interval_ms: shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms),
+        latest: shared.readings.latest(&incident.sensor).map(|latest| latest.reading),
         plan: shared.alerts.plan().await?,
         premises: premises(shared, &words, incident).await?,
         may_answer: signed_in.may(Right::Answer),
@@ -285,7 +287,8 @@ async fn premises(
 
 pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage {
     let t = words.t;
-    let Loaded { detail, window: (from, to), readings, interval_ms, plan, premises, may_answer, may_contact } = loaded;
+    let Loaded { detail, window: (from, to), readings, interval_ms, latest, plan, premises, may_answer, may_contact } =
+        loaded;
     let Detail { incident, events, notifications, next_step } = detail;
     let marks: Vec<Mark> = events
         .iter()
@@ -297,6 +300,9 @@ pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage 
         (None, Some(_)) => Next::Resolve,
         (None, None) => alarms::next_step(words, &plan, &incident, next_step),
     };
+    // a closed incident keeps the value it was closed with
+    let latest = latest.filter(|_| incident.resolved.is_none());
+    let (value, value_at) = alarms::current(&incident, latest.as_ref());
     let (consequence, steps) = alarms::response(t, incident.hazard);
     IncidentPage {
         t,
@@ -316,11 +322,11 @@ pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage 
         why: incident.decision.words(words.language),
         rule: alarms::rule(words, &incident.decision),
         since: words.when(incident.opened),
-        value: incident.last_ppm.map(ppm),
-        value_at: incident.last_reading.map(|at| words.when(at)),
-        is_stale: incident.last_reading.is_some_and(|at| is_silent(words.now, at, interval_ms)),
+        value: value.map(ppm),
+        value_at: value_at.map(|at| words.when(at)),
+        is_stale: value_at.is_some_and(|at| is_silent(words.now, at, interval_ms)),
         trend: alarms::trend(&readings, words.now),
-        peak: incident.peak_ppm.map(ppm),
+        peak: alarms::peak(&incident, value).map(ppm),
         consequence,
         steps,
         next,
@@ -440,12 +446,41 @@ fn event_row(words: &Words, number: usize, event: &Event) -> EventRow {
         at: words.when(event.at),
         words: event_words(words.t, event.kind),
         by: if event.by.is_empty() { String::new() } else { fill(words.t.by, &[&event.by]) },
-        detail: event.detail.clone(),
+        detail: event_detail(words, event),
         kind: match event.kind {
             EventKind::Opened | EventKind::Raised | EventKind::Returned | EventKind::NobodyToTell => "bad",
             EventKind::Acknowledged | EventKind::Resolved => "person",
             EventKind::Cleared | EventKind::StepTaken => "plain",
         },
+    }
+}
+
+/// An event's data in words; data of an unknown form is shown as it is.
+fn event_detail(words: &Words, event: &Event) -> String {
+    let t = words.t;
+    let value = |key: &str| {
+        let start = event.detail.find(&format!("{key}="))? + key.len() + 1;
+        Some(event.detail[start..].split(' ').next().unwrap_or_default())
+    };
+    let co = || value("ppm").or(value("last_ppm"))?.parse().ok().map(|co: f32| format!("{} ppm", ppm(co)));
+    match event.kind {
+        EventKind::Opened | EventKind::Raised | EventKind::Returned => {
+            let sensor = value("sensor").map(|sensor| fill(t.sensor_n, &[&sensor]));
+            [co(), sensor].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+        }
+        EventKind::StepTaken | EventKind::NobodyToTell => {
+            let step = value("step").and_then(|step| step.parse().ok()).map_or(0, |step: i64| step + 1);
+            let people = event.detail.split_once("people=").map_or("", |(_, people)| people);
+            format!("{step} {people}").trim().to_owned()
+        }
+        EventKind::Acknowledged => match value("via") {
+            Some("link") => t.via_link.to_owned(),
+            Some("console") => t.via_console.to_owned(),
+            Some("api") => t.via_api.to_owned(),
+            _ => event.detail.clone(),
+        },
+        EventKind::Resolved => value("people_affected").map_or_else(String::new, |n| format!("{} {n}", t.people)),
+        EventKind::Cleared => event.detail.clone(),
     }
 }
 
@@ -462,6 +497,7 @@ fn notification_row(words: &Words, notification: &Notification, shows_address: b
         Delivery::Sent => (t.dl_sent, "sent"),
         Delivery::Delivered => (t.dl_delivered, "delivered"),
         Delivery::Failed => (t.dl_failed, "failed"),
+        Delivery::Cancelled => (t.dl_cancelled, "cancelled"),
     };
     NotificationRow {
         name: notification.name.clone(),
@@ -471,7 +507,7 @@ fn notification_row(words: &Words, notification: &Notification, shows_address: b
             Channel::Sms => mask_phone(&notification.address),
             Channel::Email => masked_email(&notification.address),
         },
-        step: notification.step,
+        step: notification.step + 1,
         state,
         kind,
         decided: words.short(notification.decided),

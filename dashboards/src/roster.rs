@@ -92,7 +92,7 @@ pub(crate) async fn page(
             .iter()
             .filter(|step| step.level == level)
             .map(|step| StepRow {
-                number: step.number,
+                number: step.number + 1,
                 after: if step.after_ms == 0 { t.at_once.to_owned() } else { words.span(step.after_ms) },
                 posts: words.posts(&step.posts),
             })

@@ -135,7 +135,7 @@ texts! {
     state_resolved: "已结案", "Resolved";
     nobody_yet: "尚无人接警", "Nobody yet";
     next_posts: "{0} 通知 {1}", "{0}: {1}";
-    next_call: "{0} 继续升级", "{0}: escalates";
+    next_call: "{0} 通知全部在岗人员", "{0}: everybody on duty";
     no_next: "无后续升级", "No further step";
     next_resolve: "现场安全后结案", "Resolve when safe";
     acknowledge: "接警", "Acknowledge";
@@ -225,6 +225,7 @@ texts! {
     dl_sent: "已交网关", "Sent";
     dl_delivered: "已送达手机", "Delivered";
     dl_failed: "失败", "Failed";
+    dl_cancelled: "无需发送", "Not needed";
     after_seconds: "+{0} 秒", "+{0} s";
     acknowledged_by: "{0} 于 {1} 接警（{2}）", "{0} acknowledged at {1} ({2})";
     via_link: "短信链接", "link";

@@ -85,7 +85,7 @@ async fn an_integration_sees_what_its_filters_say_and_no_personal_data() {
     assert_eq!(all.status, StatusCode::OK, "{}", all.body);
     let json = all.json();
     assert_eq!((&json["level"], &json["state"], &json["sensor"]), (&json!("danger"), &json!("open"), &json!("S1")));
-    assert_eq!(json["decision"]["code"], "immediate");
+    assert_eq!(json["decision"]["code"], "co_immediate");
     assert!(!json["events"].as_array().unwrap().is_empty() && !json["notifications"].as_array().unwrap().is_empty());
     for secret in ["13800138000", "王建国", "duty@example.org", PHONE, "/a/"] {
         assert!(!all.body.contains(secret), "{secret}: {}", all.body);

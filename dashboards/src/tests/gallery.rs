@@ -150,6 +150,7 @@ fn alarms_page(words: &Words, theme: &'static str) -> AlarmsPage {
             let readings = rising(words, incident.last_ppm.unwrap_or(80.0), 30);
             let around = Around {
                 interval_ms: MINUTE,
+                latest: None,
                 readings,
                 next_step: Some((incident.id != 11).then_some(incident.raised + MINUTE)),
             };
@@ -197,10 +198,10 @@ fn loaded(words: &Words) -> Loaded {
     Loaded {
         detail: Detail {
             events: vec![
-                event(EventKind::Opened, 0, "", "immediate 412 ppm"),
-                event(EventKind::StepTaken, 0, "", "1"),
-                event(EventKind::StepTaken, MINUTE, "", "2"),
-                event(EventKind::Raised, 3 * MINUTE, "", "S-440111-0013"),
+                event(EventKind::Opened, 0, "", "co_immediate ppm=412 limit_ppm=300 sensor=S-440111-0012"),
+                event(EventKind::StepTaken, 0, "", "step=0 people=王建国"),
+                event(EventKind::StepTaken, MINUTE, "", "step=1 people=李敏, 赵强"),
+                event(EventKind::Raised, 3 * MINUTE, "", "co_sensor_alarm ppm=388 sensor=S-440111-0013"),
             ],
             notifications: vec![
                 notification(1, Channel::Sms, "13800138000", Delivery::Delivered, Some(120), Some(3_400)),
@@ -214,6 +215,7 @@ fn loaded(words: &Words) -> Loaded {
         window: (words.now - 35 * MINUTE, words.now),
         readings: rising(words, 455.0, 34),
         interval_ms: MINUTE,
+        latest: None,
         plan: plan(),
         premises: Some((
             Premises {

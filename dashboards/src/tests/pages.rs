@@ -118,7 +118,7 @@ async fn an_empty_list_says_what_is_watched_and_never_calls_silence_normal() {
     assert!(page.contains("Watching: 1 of 2 sensors reporting, last reading 3 s ago."), "{page}");
     world.clock.advance(10 * MINUTE);
     let page = world.get(&browser, "/sensors?text=S1").await.body;
-    assert!(page.contains(t.sc_no_data) && page.contains("stale") && !page.contains(">Normal<"), "{page}");
+    assert!(page.contains(t.sc_no_data) && page.contains("stale") && !page.contains("<span>Normal</span>"), "{page}");
 }
 
 #[tokio::test]

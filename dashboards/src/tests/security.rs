@@ -96,6 +96,7 @@ async fn roles_reach_what_they_need_and_no_more() {
 #[tokio::test]
 async fn a_session_cookie_is_guarded_and_ends_with_sign_out() {
     let world = World::new().await;
+    world.account("duty").await;
     let wrong = world
         .post(&Browser::default().with("language", "en"), "/sign-in", &[("login", "duty"), ("password", "guess")])
         .await;
@@ -119,6 +120,7 @@ async fn a_session_cookie_is_guarded_and_ends_with_sign_out() {
 #[tokio::test]
 async fn guessing_a_password_is_throttled_and_says_until_when() {
     let world = World::new().await;
+    world.account("duty").await;
     let browser = Browser::default().with("language", "en");
     let mut last = None;
     for _ in 0..6 {
@@ -166,6 +168,7 @@ async fn a_post_from_another_site_is_refused() {
 #[tokio::test]
 async fn nobody_is_led_away_from_the_console() {
     let world = World::new().await;
+    world.account("duty").await;
     for to in [
         "https://evil.example/",
         "//evil.example/",
