@@ -239,7 +239,7 @@ impl Roster {
                     Some(person) if !found.iter().any(|other| other.id == person.id) => found.push(person),
                     Some(_) => {}
                     None => {
-                        tracing::error!(person = %id, post = post.as_str(), "on shift, but nobody knows this person")
+                        tracing::error!(person = %id, post = post.as_str(), "on shift, but nobody knows this person");
                     }
                 }
             }

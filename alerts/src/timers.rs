@@ -77,7 +77,11 @@ impl Alerts {
         let due: Vec<i64> =
             change.core.live.values().filter(|live| is_due(live.next)).map(|live| live.incident.id).collect();
         change.steps.extend(due);
-        if change.is_decision() || has_values { self.commit(change).await } else { Ok(change.keep()) }
+        if change.is_decision() || has_values {
+            return self.commit(change).await;
+        }
+        change.keep();
+        Ok(())
     }
 
     /// After notifications failed for good: takes the next step at once if nothing of this step can
