@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Html;
 use model::time::{MINUTE, SECOND};
-use model::{Hazard, Stamp};
+use model::{Hazard, Reading, Stamp};
 
 use crate::Shared;
 use crate::chrome::Chrome;
@@ -147,7 +147,8 @@ async fn build(shared: &Shared, visitor: &Visitor, signed_in: &SignedIn) -> Resu
     let plan = shared.alerts.plan().await?;
     let mut rows = Vec::with_capacity(incidents.len());
     for (index, incident) in incidents.iter().enumerate() {
-        rows.push(row(shared, &words, &plan, incident, index < DETAILED_ROWS).await?);
+        let around = around(shared, &words, incident, index < DETAILED_ROWS).await?;
+        rows.push(row(&words, &plan, incident, &around));
     }
     let recent = shared.alerts.recent_resolved(RECENT).await?;
     let pulse = shared.fleet().pulse(shared).await?;
@@ -169,7 +170,7 @@ async fn build(shared: &Shared, visitor: &Visitor, signed_in: &SignedIn) -> Resu
     })
 }
 
-fn counts(incidents: &[Incident]) -> Counts {
+pub(crate) fn counts(incidents: &[Incident]) -> Counts {
     let mut counts = Counts::default();
     for incident in incidents {
         match incident {
@@ -182,61 +183,90 @@ fn counts(incidents: &[Incident]) -> Counts {
     counts
 }
 
-async fn row(
-    shared: &Shared,
-    words: &Words,
-    plan: &[Step],
-    incident: &Incident,
-    is_detailed: bool,
-) -> Result<Row, Fault> {
-    let t = words.t;
-    let interval = shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms);
-    let mut next = if incident.acknowledged.is_some() { Next::Resolve } else { Next::Unknown };
-    let (mut trend, mut spark) = (Trend::Unknown, Spark::default());
+/// What a row shows besides the incident itself.
+#[derive(Clone, Default)]
+pub(crate) struct Around {
+    pub(crate) interval_ms: i64,
+    pub(crate) readings: Vec<Reading>,
+    /// The newest reading of the incident's sensor; the incident's own value is saved less often.
+    pub(crate) latest: Option<Reading>,
+    /// `None` when it was not looked up.
+    pub(crate) next_step: Option<Option<Stamp>>,
+}
+
+async fn around(shared: &Shared, words: &Words, incident: &Incident, is_detailed: bool) -> Result<Around, Fault> {
+    let interval_ms = shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms);
+    let latest = shared.readings.latest(&incident.sensor).map(|latest| latest.reading);
+    let mut around = Around { interval_ms, latest, ..Around::default() };
     if is_detailed {
-        if incident.acknowledged.is_none()
-            && let Some(detail) = shared.alerts.detail(incident.id).await?
-        {
-            next = next_step(words, plan, incident, detail.next_step);
+        if incident.acknowledged.is_none() {
+            around.next_step = shared.alerts.detail(incident.id).await?.map(|detail| detail.next_step);
         }
-        let from = words.now - SPARK_MS;
-        let readings = shared.readings.range(&incident.sensor, from, words.now + SECOND).await?;
-        trend = self::trend(&readings, words.now);
-        spark = curve::spark(&readings, from, words.now, interval.saturating_mul(3));
+        let (from, to) = (words.now - SPARK_MS, words.now + SECOND);
+        around.readings = shared.readings.range(&incident.sensor, from, to).await?;
     }
-    let stale = incident.last_reading.filter(|at| is_silent(words.now, *at, interval));
-    Ok(Row {
+    Ok(around)
+}
+
+pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Around) -> Row {
+    let t = words.t;
+    let next = match (&incident.acknowledged, around.next_step) {
+        (Some(_), _) => Next::Resolve,
+        (None, Some(due)) => next_step(words, plan, incident, due),
+        (None, None) => Next::Unknown,
+    };
+    let (value, at) = current(incident, around.latest.as_ref());
+    let stale = at.filter(|at| is_silent(words.now, *at, around.interval_ms));
+    let gap_ms = around.interval_ms.saturating_mul(model::dose::HELD_INTERVALS);
+    Row {
         id: incident.id,
         level: incident.level.as_str(),
         level_words: words.level(incident.level),
         waits: incident.acknowledged.is_none(),
         place: place(words, incident),
         detail: where_inside(words, incident),
-        what: words.hazard(incident.hazard),
+        what: words.hazard_short(incident.hazard),
         rule: rule(words, &incident.decision),
-        value: incident.last_ppm.map(ppm),
+        value: value.map(ppm),
         stale: stale.map(|at| words.age(at)),
         limit: limit(&incident.decision),
-        peak: incident.peak_ppm.map(|peak| fill(t.peak_n, &[&ppm(peak)])),
-        trend: if stale.is_some() { Trend::Unknown } else { trend },
-        spark,
+        peak: peak(incident, value).map(|peak| fill(t.peak_n, &[&ppm(peak)])),
+        trend: if stale.is_some() || value.is_none() { Trend::Unknown } else { trend(&around.readings, words.now) },
+        spark: curve::spark(&around.readings, words.now - SPARK_MS, words.now, gap_ms),
         since: words.when(incident.opened),
         is_late: incident.late,
         state: state(t, incident),
         owner: incident.acknowledged.as_ref().map(|answer| answer.name.clone()),
         owner_at: incident.acknowledged.as_ref().map(|answer| words.short(answer.at)),
         next,
-    })
+    }
 }
 
-fn recent_row(words: &Words, incident: &Incident) -> Recent {
+/// The newest value known and its time, from the incident or from its sensor.
+pub(crate) fn current(incident: &Incident, latest: Option<&Reading>) -> (Option<f32>, Option<Stamp>) {
+    match latest {
+        Some(reading) if reading.co_ppm.is_some() && Some(reading.time) > incident.last_reading => {
+            (reading.co_ppm, Some(reading.time))
+        }
+        _ => (incident.last_ppm, incident.last_reading),
+    }
+}
+
+pub(crate) fn peak(incident: &Incident, value: Option<f32>) -> Option<f32> {
+    match (incident.peak_ppm, value) {
+        (Some(peak), Some(value)) => Some(peak.max(value)),
+        (peak, value) => peak.or(value),
+    }
+}
+
+pub(crate) fn recent_row(words: &Words, incident: &Incident) -> Recent {
     let resolved = incident.resolved.unwrap_or(incident.raised);
     let outcome = incident.outcome.as_ref();
     Recent {
         id: incident.id,
         resolved: words.when(resolved),
         place: place(words, incident),
-        what: words.hazard(incident.hazard),
+        what: words.hazard_short(incident.hazard),
         peak: incident.peak_ppm.map_or_else(|| "–".to_owned(), ppm),
         lasted: words.span(resolved.since(incident.opened)),
         owner: incident.acknowledged.as_ref().map_or_else(String::new, |answer| answer.name.clone()),

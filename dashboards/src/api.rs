@@ -4,21 +4,21 @@
 use std::sync::Arc;
 
 use alerts::incident::{Incident, IncidentState, Via};
-use alerts::outbox::{Channel, Delivery, Notification};
-use alerts::query::{Detail, Event, EventKind};
+use alerts::outbox::{Channel, Notification};
+use alerts::query::{Detail, Event};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use model::rights::Rights;
 use model::time::DAY;
 use model::topic::{Channel as TopicChannel, PREFIX};
 use model::{DeviceId, Reading, Stamp};
-use registry::people::Language;
+use registry::people::{Language, mask_name, mask_phone};
 use serde::Serialize;
 
 use crate::Shared;
 use crate::fault::Fault;
 use crate::routes::{Caller, SignedIn};
-use crate::words::{Right, masked_email, masked_name, masked_phone, may};
+use crate::words::{Right, masked_email, may};
 
 const MOST_READINGS: usize = 10_000;
 const MOST_SENSORS: usize = 10_000;
@@ -313,7 +313,7 @@ fn incident_json(incident: &Incident, caller: &Caller) -> IncidentJson {
 }
 
 fn name(name: &str, caller: &Caller) -> String {
-    if caller.integration().is_some() { masked_name(name) } else { name.to_owned() }
+    if caller.integration().is_some() { mask_name(name) } else { name.to_owned() }
 }
 
 #[derive(Serialize)]
@@ -386,24 +386,18 @@ fn detail_json(detail: &Detail, caller: &Caller) -> DetailJson {
 fn event_json(event: &Event, caller: &Caller) -> EventJson {
     EventJson {
         at: event.at.to_string(),
-        kind: match event.kind {
-            EventKind::Opened => "opened",
-            EventKind::Raised => "raised",
-            EventKind::Cleared => "cleared",
-            EventKind::Returned => "returned",
-            EventKind::StepTaken => "step_taken",
-            EventKind::NobodyToTell => "nobody_to_tell",
-            EventKind::Acknowledged => "acknowledged",
-            EventKind::Resolved => "resolved",
-        },
+        kind: event.kind.as_str(),
         by: name(&event.by, caller),
-        detail: event.detail.clone(),
+        detail: match event.detail.split_once(" people=") {
+            Some((data, _names)) if caller.integration().is_some() => data.to_owned(),
+            _ => event.detail.clone(),
+        },
     }
 }
 
 fn notification_json(notification: &Notification, caller: &Caller) -> NotificationJson {
     let (channel, masked) = match notification.channel {
-        Channel::Sms => ("sms", masked_phone(&notification.address)),
+        Channel::Sms => ("sms", mask_phone(&notification.address)),
         Channel::Email => ("email", masked_email(&notification.address)),
     };
     NotificationJson {
@@ -412,13 +406,7 @@ fn notification_json(notification: &Notification, caller: &Caller) -> Notificati
         name: name(&notification.name, caller),
         channel,
         address: if caller.sees_contacts() { notification.address.clone() } else { masked },
-        delivery: match notification.delivery {
-            Delivery::Waiting => "waiting",
-            Delivery::Queued => "queued",
-            Delivery::Sent => "sent",
-            Delivery::Delivered => "delivered",
-            Delivery::Failed => "failed",
-        },
+        delivery: notification.delivery.as_str(),
         attempts: notification.attempts,
         decided: notification.decided.to_string(),
         sent: notification.sent.map(|at| at.to_string()),
@@ -457,7 +445,7 @@ mod tests {
         let at = Stamp(1_780_000_000_000);
         assert_eq!(stamp(Some("1780000000000"), "from").unwrap(), Some(at));
         assert_eq!(stamp(Some(&at.to_string()), "from").unwrap(), Some(at));
-        assert_eq!(stamp(Some("2026-05-29T04:26:40 08:00"), "from").unwrap(), Some(at - 8 * 3_600_000));
+        assert_eq!(stamp(Some("2026-05-29T04:26:40 08:00"), "from").unwrap(), Some(at));
         assert!(matches!(stamp(Some("yesterday"), "from"), Err(Fault::BadRequest("bad_time", _))));
     }
 

@@ -108,12 +108,12 @@ impl Chrome {
     }
 }
 
-fn now(words: &Words) -> When {
+pub(crate) fn now(words: &Words) -> When {
     let now: Stamp = words.now;
     When { at: words.moment(now), ..words.when(now) }
 }
 
-fn script_words(t: &'static Texts) -> String {
+pub(crate) fn script_words(t: &'static Texts) -> String {
     serde_json::json!({
         "frozen": t.frozen, "frozen_help": t.frozen_help, "polling": t.polling,
         "session_ended": t.session_ended, "sign_in_again": t.sign_in_again,

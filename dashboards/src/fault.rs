@@ -92,6 +92,13 @@ impl From<RegistryError> for Fault {
     }
 }
 
+impl From<inspection::InspectionError> for Fault {
+    fn from(error: inspection::InspectionError) -> Fault {
+        tracing::error!(%error, "the inspection book failed");
+        Fault::Unavailable
+    }
+}
+
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         tracing::error!(%error, "the store failed");

@@ -2,14 +2,18 @@
 
 use alerts::incident::{Incident, Outcome, Via};
 use alerts::outbox::{Channel, Delivery, Notification};
+use alerts::plan::Step;
 use alerts::query::{Detail, Event, EventKind};
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
+use inspection::{Inspection, LastVisits};
+use model::cycle::Cycle;
 use model::time::{DAY, MINUTE, SECOND};
 use model::{Reading, Stamp};
+use registry::people::{Language, mask_name, mask_phone};
 use registry::places::{Premises, PremisesClass};
 
 use crate::Shared;
@@ -21,7 +25,7 @@ use crate::fleet::{USUAL_INTERVAL, is_silent};
 use crate::frame::{Visitor, see_other};
 use crate::routes::SignedIn;
 use crate::texts::{Texts, fill};
-use crate::words::{Right, When, Words, masked_email, masked_name, masked_phone, ppm};
+use crate::words::{Right, When, Words, masked_email, ppm};
 
 /// The curve begins this long before the incident.
 const BEFORE: i64 = 30 * MINUTE;
@@ -78,6 +82,7 @@ struct Household {
     dial: Option<String>,
     is_masked: bool,
     vulnerable: bool,
+    last_visit: String,
 }
 
 /// A curve with its caption and table.
@@ -221,6 +226,20 @@ impl IncidentPage {
     }
 }
 
+/// Everything the page is made from.
+pub(crate) struct Loaded {
+    pub(crate) detail: Detail,
+    pub(crate) window: (Stamp, Stamp),
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) interval_ms: i64,
+    pub(crate) latest: Option<Reading>,
+    pub(crate) plan: Vec<Step>,
+    /// The premises, their area's name, and their last visits.
+    pub(crate) premises: Option<(Premises, String, LastVisits)>,
+    pub(crate) may_answer: bool,
+    pub(crate) may_contact: bool,
+}
+
 async fn build(
     shared: &Shared,
     visitor: &Visitor,
@@ -230,56 +249,84 @@ async fn build(
     errors: Vec<(&'static str, &'static str)>,
 ) -> Result<IncidentPage, Fault> {
     let words = visitor.words(shared);
-    let t = words.t;
     let id = number(id)?;
     let address = format!("/incidents/{id}");
     let visitor = Visitor { here: address.clone(), ..visitor.clone() };
     let detail = shared.alerts.detail(id).await?.ok_or(Fault::NotFound)?;
-    let Detail { incident, events, notifications, next_step } = detail;
-    let fragment = format!("/fragments{address}");
-    let c = Chrome::new(shared, &visitor, signed_in, &words, "alarms", &fragment).await?;
+    let c = Chrome::new(shared, &visitor, signed_in, &words, "alarms", &format!("/fragments{address}")).await?;
+    let incident = &detail.incident;
+    let window = window(incident, words.now);
+    let loaded = Loaded {
+        window,
+        readings: shared.readings.range(&incident.sensor, window.0, window.1 + SECOND).await?,
+        interval_ms: shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms),
+        latest: shared.readings.latest(&incident.sensor).map(|latest| latest.reading),
+        plan: shared.alerts.plan().await?,
+        premises: premises(shared, &words, incident).await?,
+        may_answer: signed_in.may(Right::Answer),
+        may_contact: signed_in.may(Right::Contacts),
+        detail,
+    };
+    Ok(IncidentPage { form, errors, ..present(&words, c, loaded) })
+}
 
-    let interval = shared.registry.placed(&incident.sensor).map_or(USUAL_INTERVAL, |p| p.sensor.interval_ms);
-    let (from, to) = window(&incident, words.now);
-    let readings = shared.readings.range(&incident.sensor, from, to + SECOND).await?;
+async fn premises(
+    shared: &Shared,
+    words: &Words,
+    incident: &Incident,
+) -> Result<Option<(Premises, String, LastVisits)>, Fault> {
+    let Some(id) = &incident.premises else { return Ok(None) };
+    let Some(premises) = shared.registry.premises(id).await? else { return Ok(None) };
+    let areas = shared.registry.areas().await?;
+    let area = areas.into_iter().find(|area| area.id == premises.area);
+    let area = area.map(|area| if words.language == Language::En { area.name_en } else { area.name_zh });
+    let visits = Inspection::new(shared.registry.clone()).last_visit(id).await?;
+    let area = area.unwrap_or_else(|| premises.area.clone());
+    Ok(Some((premises, area, visits)))
+}
+
+pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage {
+    let t = words.t;
+    let Loaded { detail, window: (from, to), readings, interval_ms, latest, plan, premises, may_answer, may_contact } =
+        loaded;
+    let Detail { incident, events, notifications, next_step } = detail;
     let marks: Vec<Mark> = events
         .iter()
         .enumerate()
         .map(|(index, event)| Mark { at: event.at, number: index + 1, words: event_words(t, event.kind).to_owned() })
         .collect();
-    let chart = chart(&words, &incident.sensor, from, to, &readings, interval, &marks, true);
-    let household = household(shared, &words, signed_in, &incident).await?;
-    let plan = shared.alerts.plan().await?;
     let next = match (incident.resolved, &incident.acknowledged) {
         (Some(_), _) => Next::Unknown,
         (None, Some(_)) => Next::Resolve,
-        (None, None) => alarms::next_step(&words, &plan, &incident, next_step),
+        (None, None) => alarms::next_step(words, &plan, &incident, next_step),
     };
+    // a closed incident keeps the value it was closed with
+    let latest = latest.filter(|_| incident.resolved.is_none());
+    let (value, value_at) = alarms::current(&incident, latest.as_ref());
     let (consequence, steps) = alarms::response(t, incident.hazard);
-    let shows_addresses = signed_in.may(Right::Contacts);
-    Ok(IncidentPage {
+    IncidentPage {
         t,
         c,
-        id,
-        title: fill(t.incident_n, &[&id]),
+        id: incident.id,
+        title: fill(t.incident_n, &[&incident.id]),
         level: incident.level.as_str(),
         level_words: words.level(incident.level),
         waits: incident.acknowledged.is_none() && incident.resolved.is_none(),
         is_resolved: incident.resolved.is_some(),
         is_late: incident.late,
         state: alarms::state(t, &incident),
-        place: alarms::place(&words, &incident),
-        inside: alarms::where_inside(&words, &incident),
+        place: alarms::place(words, &incident),
+        inside: alarms::where_inside(words, &incident),
         sensor: incident.sensor.to_string(),
         what: words.hazard(incident.hazard),
         why: incident.decision.words(words.language),
-        rule: alarms::rule(&words, &incident.decision),
+        rule: alarms::rule(words, &incident.decision),
         since: words.when(incident.opened),
-        value: incident.last_ppm.map(ppm),
-        value_at: incident.last_reading.map(|at| words.when(at)),
-        is_stale: incident.last_reading.is_some_and(|at| is_silent(words.now, at, interval)),
+        value: value.map(ppm),
+        value_at: value_at.map(|at| words.when(at)),
+        is_stale: value_at.is_some_and(|at| is_silent(words.now, at, interval_ms)),
         trend: alarms::trend(&readings, words.now),
-        peak: incident.peak_ppm.map(ppm),
+        peak: alarms::peak(&incident, value).map(ppm),
         consequence,
         steps,
         next,
@@ -287,14 +334,14 @@ async fn build(
             fill(t.acknowledged_by, &[&answer.name, &words.short(answer.at), &alarms::via(t, answer.via)])
         }),
         outcome: incident.outcome.clone(),
-        household,
-        chart,
-        events: events.iter().enumerate().map(|(index, event)| event_row(&words, index + 1, event)).collect(),
-        notifications: notifications.iter().map(|n| notification_row(&words, n, shows_addresses)).collect(),
-        may_answer: signed_in.may(Right::Answer),
-        form,
-        errors,
-    })
+        household: premises.map(|(premises, area, visits)| household(words, premises, area, &visits, may_contact)),
+        chart: chart(words, &incident.sensor, from, to, &readings, interval_ms, &marks, true),
+        events: events.iter().enumerate().map(|(index, event)| event_row(words, index + 1, event)).collect(),
+        notifications: notifications.iter().map(|n| notification_row(words, n, may_contact)).collect(),
+        may_answer,
+        form: ResolveForm::default(),
+        errors: Vec::new(),
+    }
 }
 
 /// What the curve shows.
@@ -335,30 +382,41 @@ pub(crate) fn chart(
     }
 }
 
-async fn household(
-    shared: &Shared,
-    words: &Words,
-    signed_in: &SignedIn,
-    incident: &Incident,
-) -> Result<Option<Household>, Fault> {
-    let Some(id) = &incident.premises else { return Ok(None) };
-    let Some(premises) = shared.registry.premises(id).await? else { return Ok(None) };
-    let areas = shared.registry.areas().await?;
-    let area = areas.into_iter().find(|area| area.id == premises.area);
-    let area = area.map(|area| if words.t.lang == "en" { area.name_en } else { area.name_zh });
-    let shows_contact = signed_in.may(Right::Contacts);
-    let Premises { contact_name, contact_phone, .. } = &premises;
-    let digits: String = contact_phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
-    Ok(Some(Household {
-        class: class(words.t, premises.class),
-        area: area.unwrap_or_else(|| premises.area.clone()),
-        name: if shows_contact { contact_name.clone() } else { masked_name(contact_name) },
-        phone: if shows_contact { contact_phone.clone() } else { masked_phone(contact_phone) },
-        dial: (shows_contact && !digits.is_empty()).then_some(digits),
-        is_masked: !shows_contact,
+fn household(words: &Words, premises: Premises, area: String, visits: &LastVisits, is_open: bool) -> Household {
+    let t = words.t;
+    let digits: String = premises.contact_phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
+    Household {
+        class: class(t, premises.class),
+        area,
+        name: if is_open { premises.contact_name } else { mask_name(&premises.contact_name) },
+        phone: if is_open { premises.contact_phone } else { mask_phone(&premises.contact_phone) },
+        dial: (is_open && !digits.is_empty()).then_some(digits),
+        is_masked: !is_open,
         vulnerable: premises.vulnerable,
-        number: premises.id.clone(),
-    }))
+        number: premises.id,
+        last_visit: visit(words, visits),
+    }
+}
+
+/// The last completed inspection and when the next is due; an attempt after it that failed.
+fn visit(words: &Words, visits: &LastVisits) -> String {
+    use inspection::Outcome;
+    let t = words.t;
+    let mut text = match (&visits.completed, visits.due(Cycle::FOUR_MONTHS, &words.zone)) {
+        (Some(visit), Some(due)) => fill(t.visit_completed, &[&words.day(visit.at), &due]),
+        _ => t.visit_never.to_owned(),
+    };
+    if let Some(attempt) = visits.attempt.as_ref().filter(|attempt| attempt.outcome != Outcome::Completed) {
+        let outcome = match attempt.outcome {
+            Outcome::Completed | Outcome::NoAccess => t.visit_no_access,
+            Outcome::Refused => t.visit_refused,
+            Outcome::Vacant => t.visit_vacant,
+            Outcome::WrongAddress => t.visit_wrong_address,
+        };
+        text.push_str(t.semicolon);
+        text.push_str(&fill(outcome, &[&words.day(attempt.at)]));
+    }
+    text
 }
 
 pub(crate) fn class(t: &'static Texts, class: PremisesClass) -> &'static str {
@@ -388,12 +446,41 @@ fn event_row(words: &Words, number: usize, event: &Event) -> EventRow {
         at: words.when(event.at),
         words: event_words(words.t, event.kind),
         by: if event.by.is_empty() { String::new() } else { fill(words.t.by, &[&event.by]) },
-        detail: event.detail.clone(),
+        detail: event_detail(words, event),
         kind: match event.kind {
             EventKind::Opened | EventKind::Raised | EventKind::Returned | EventKind::NobodyToTell => "bad",
             EventKind::Acknowledged | EventKind::Resolved => "person",
             EventKind::Cleared | EventKind::StepTaken => "plain",
         },
+    }
+}
+
+/// An event's data in words; data of an unknown form is shown as it is.
+fn event_detail(words: &Words, event: &Event) -> String {
+    let t = words.t;
+    let value = |key: &str| {
+        let start = event.detail.find(&format!("{key}="))? + key.len() + 1;
+        Some(event.detail[start..].split(' ').next().unwrap_or_default())
+    };
+    let co = || value("ppm").or(value("last_ppm"))?.parse().ok().map(|co: f32| format!("{} ppm", ppm(co)));
+    match event.kind {
+        EventKind::Opened | EventKind::Raised | EventKind::Returned => {
+            let sensor = value("sensor").map(|sensor| fill(t.sensor_n, &[&sensor]));
+            [co(), sensor].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+        }
+        EventKind::StepTaken | EventKind::NobodyToTell => {
+            let step = value("step").and_then(|step| step.parse().ok()).map_or(0, |step: i64| step + 1);
+            let people = event.detail.split_once("people=").map_or("", |(_, people)| people);
+            format!("{step} {people}").trim().to_owned()
+        }
+        EventKind::Acknowledged => match value("via") {
+            Some("link") => t.via_link.to_owned(),
+            Some("console") => t.via_console.to_owned(),
+            Some("api") => t.via_api.to_owned(),
+            _ => event.detail.clone(),
+        },
+        EventKind::Resolved => value("people_affected").map_or_else(String::new, |n| format!("{} {n}", t.people)),
+        EventKind::Cleared => event.detail.clone(),
     }
 }
 
@@ -410,16 +497,17 @@ fn notification_row(words: &Words, notification: &Notification, shows_address: b
         Delivery::Sent => (t.dl_sent, "sent"),
         Delivery::Delivered => (t.dl_delivered, "delivered"),
         Delivery::Failed => (t.dl_failed, "failed"),
+        Delivery::Cancelled => (t.dl_cancelled, "cancelled"),
     };
     NotificationRow {
         name: notification.name.clone(),
         channel: channel(t, notification.channel),
         address: match notification.channel {
             _ if shows_address => notification.address.clone(),
-            Channel::Sms => masked_phone(&notification.address),
+            Channel::Sms => mask_phone(&notification.address),
             Channel::Email => masked_email(&notification.address),
         },
-        step: notification.step,
+        step: notification.step + 1,
         state,
         kind,
         decided: words.short(notification.decided),
@@ -440,8 +528,6 @@ fn channel(t: &'static Texts, channel: Channel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use registry::people::Language;
-
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Html;
 use model::Level;
 use model::time::DAY;
-use registry::people::Person;
+use registry::people::{Person, mask_phone};
 
 use crate::Shared;
 use crate::chrome::Chrome;
@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::frame::Visitor;
 use crate::routes::SignedIn;
 use crate::texts::Texts;
-use crate::words::{Right, Words, masked_email, masked_phone};
+use crate::words::{Right, Words, masked_email};
 
 const POSTS: [Post; 4] = [Post::DutyOfficer, Post::Deputy, Post::Supervisor, Post::DistrictLead];
 const AHEAD: i64 = 2 * DAY;
@@ -92,7 +92,7 @@ pub(crate) async fn page(
             .iter()
             .filter(|step| step.level == level)
             .map(|step| StepRow {
-                number: step.number,
+                number: step.number + 1,
                 after: if step.after_ms == 0 { t.at_once.to_owned() } else { words.span(step.after_ms) },
                 posts: words.posts(&step.posts),
             })
@@ -130,7 +130,7 @@ impl Directory<'_> {
         let person = self.people.get(&shift.person);
         let reach = match person {
             Some(person) if !person.phone.is_empty() && self.is_open => person.phone.clone(),
-            Some(person) if !person.phone.is_empty() => masked_phone(&person.phone),
+            Some(person) if !person.phone.is_empty() => mask_phone(&person.phone),
             Some(person) if !person.email.is_empty() && self.is_open => person.email.clone(),
             Some(person) if !person.email.is_empty() => masked_email(&person.email),
             _ => String::new(),

@@ -52,6 +52,7 @@ texts! {
     no_event: "尚无数据", "no data yet";
     language: "语言", "Language";
     other_language: "English", "中文";
+    menu: "菜单", "Menu";
     theme: "明暗", "Theme";
     theme_auto: "自动", "Auto";
     theme_day: "日间", "Day";
@@ -98,6 +99,8 @@ texts! {
     notice: "提示", "Notice";
     no_data: "无数据", "No data";
     hazard_co: "一氧化碳", "Carbon monoxide";
+    hazard_co_short: "CO", "CO";
+    hazard_gas_short: "燃气", "Gas";
     hazard_gas: "燃气泄漏", "Gas leak";
 
     // alarm list
@@ -116,23 +119,23 @@ texts! {
     col_next: "下一步", "Next step";
     place_unknown: "地点未知", "Place unknown";
     sensor_n: "传感器 {0}", "Sensor {0}";
-    rule_immediate: "达到立即报警值", "At the immediate limit";
-    rule_sensor_alarm: "传感器自身报警", "The sensor's own alarm";
-    rule_dose: "累积暴露达到 {0}", "Exposure reached {0}";
-    rule_silent: "高值后失联", "Silent after a high value";
+    rule_immediate: "立即报警值", "immediate limit";
+    rule_sensor_alarm: "传感器自身报警", "sensor's own alarm";
+    rule_dose: "累积暴露 {0}", "dose {0}";
+    rule_silent: "高值后失联", "silent after high CO";
     trend_up: "上升", "rising";
     trend_down: "下降", "falling";
     trend_flat: "平稳", "steady";
     peak_n: "峰值 {0}", "peak {0}";
     is_late: "补传数据", "Late data";
-    state_open: "待接警", "Not acknowledged";
-    state_cleared_open: "已回落，待接警", "Fallen, not acknowledged";
+    state_open: "待接警", "Waiting";
+    state_cleared_open: "已回落，待接警", "Fallen, waiting";
     state_acknowledged: "已接警", "Acknowledged";
-    state_cleared_acknowledged: "已回落，待结案", "Fallen, to be resolved";
+    state_cleared_acknowledged: "已回落，待结案", "Fallen, to resolve";
     state_resolved: "已结案", "Resolved";
     nobody_yet: "尚无人接警", "Nobody yet";
     next_posts: "{0} 通知 {1}", "{0}: {1}";
-    next_call: "{0} 继续升级", "{0}: escalates";
+    next_call: "{0} 通知全部在岗人员", "{0}: everybody on duty";
     no_next: "无后续升级", "No further step";
     next_resolve: "现场安全后结案", "Resolve when safe";
     acknowledge: "接警", "Acknowledge";
@@ -175,7 +178,14 @@ texts! {
     class_other: "其他", "Other";
     area: "镇街", "Area";
     sensor: "传感器", "Sensor";
-    last_visit: "最近一次入户检查", "Last inspection visit";
+    last_visit: "入户检查", "Inspection";
+    visit_completed: "{0} 已检查，下次应于 {1} 前", "{0} inspected, next due by {1}";
+    visit_never: "从未入户检查", "never inspected";
+    visit_no_access: "{0} 到访不遇", "{0} nobody opened";
+    visit_refused: "{0} 拒绝入户", "{0} refused";
+    visit_vacant: "{0} 无人居住", "{0} vacant";
+    visit_wrong_address: "{0} 地址有误", "{0} wrong address";
+    semicolon: "；", "; ";
     curve: "CO 曲线", "CO curve";
     curve_of: "{0} 至 {1} 的 CO 曲线，峰值 {2} ppm", "CO from {0} to {1}, peak {2} ppm";
     curve_empty: "这段时间没有读数。", "No reading in this period.";
@@ -215,6 +225,7 @@ texts! {
     dl_sent: "已交网关", "Sent";
     dl_delivered: "已送达手机", "Delivered";
     dl_failed: "失败", "Failed";
+    dl_cancelled: "无需发送", "Not needed";
     after_seconds: "+{0} 秒", "+{0} s";
     acknowledged_by: "{0} 于 {1} 接警（{2}）", "{0} acknowledged at {1} ({2})";
     via_link: "短信链接", "link";
@@ -401,12 +412,10 @@ mod tests {
             for place in ["{0}", "{1}", "{2}"] {
                 assert_eq!(zh.contains(place), en.contains(place), "{key}: {place}");
             }
-            let allowed_latin = ["lang", "other_language", "ppm", "field_co", "by"];
+            let allowed_latin =
+                ["lang", "other_language", "ppm", "field_co", "col_co", "hazard_co_short", "by", "semicolon"];
             let has_chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
-            assert!(
-                has_chinese(zh) || zh.starts_with('+') || allowed_latin.contains(key),
-                "{key}: {zh} is not Chinese"
-            );
+            assert!(has_chinese(zh) || allowed_latin.contains(key), "{key}: {zh} is not Chinese");
             assert!(!has_chinese(en) || *key == "other_language", "{key}: {en} is not English");
         }
     }
