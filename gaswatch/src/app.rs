@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::announce;
 use crate::config::{Config, ConfigError};
 use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
@@ -99,7 +100,6 @@ impl DataLock {
 }
 
 /// A running system.
-#[derive(Debug)]
 pub(crate) struct App {
     pub(crate) book: Book,
     pub(crate) mqtt: SocketAddr,
@@ -152,14 +152,15 @@ impl App {
                 presence,
             },
             broker::Settings::default(),
-        )?;
+        )
+        .await?;
 
         let (problems, problems_seen) = watch::channel(Vec::new());
         let metrics = Metrics {
             journal: journal.clone(),
             readings: readings.clone(),
             ingest: pipeline.counters(),
-            broker: front_door.counters(),
+            front_door: front_door.clone(),
         };
         let console = dashboards::router(dashboards::Console {
             registry: book.registry.clone(),
@@ -188,7 +189,8 @@ impl App {
         pipeline_task.start("ingest", async move { Ok(pipeline.run(stop.cancelled_owned()).await?) });
         let mut rest = Supervisor::default();
         let stop = stop_rest.clone();
-        rest.start("alerts", async move { Ok(alerts.run(stop.cancelled_owned()).await?) });
+        let running = alerts.clone();
+        rest.start("alerts", async move { Ok(running.run(stop.cancelled_owned()).await?) });
         let stop = stop_rest.clone();
         rest.start("console", async move {
             // live pages keep their connections open, so a stop does not wait for them
@@ -197,6 +199,7 @@ impl App {
                 () = stop.cancelled() => Ok(()),
             }
         });
+        rest.start("announce", announce::run(front_door.clone(), alerts.clone(), stop_rest.clone()));
         rest.start("presence", keep_presence(book.registry.clone(), presence_events, stop_rest.clone()));
         rest.start("refresh", refresh(book.clone(), metrics, problems, stop_rest.clone()));
         Ok(App {
@@ -224,7 +227,7 @@ impl App {
             failure = self.pipeline.failure() => Err(failure),
             failure = self.rest.failure() => Err(failure),
             failure = self.journal.failure() => Err(anyhow::Error::from(failure).context("the journal cannot write")),
-            () = self.front_door.failed() => Err(anyhow::anyhow!("the MQTT router died")),
+            reason = self.front_door.failed() => Err(anyhow::anyhow!("live copies have stopped: {reason}")),
         };
         tracing::info!("stopping");
         self.front_door.stop().await;

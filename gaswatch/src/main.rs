@@ -1,5 +1,6 @@
 //! The `gaswatch` binary: reads the command line, hands over to a command, decides the exit code.
 
+mod announce;
 mod app;
 mod commands;
 mod config;

@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use broker::FrontDoor;
 use store::{Journal, Readings};
 
 /// Behind by more than this many journal entries is a problem worth showing.
 const MOST_LAG: u64 = 1_000_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Metrics {
     pub(crate) journal: Journal,
     pub(crate) readings: Readings,
     pub(crate) ingest: Arc<ingest::Counters>,
-    pub(crate) broker: Arc<broker::Counters>,
+    pub(crate) front_door: FrontDoor,
 }
 
 impl Metrics {
@@ -28,7 +29,7 @@ impl Metrics {
         metric("counter", "journal_entries_total", "Entries made durable", journal.entries);
         metric("counter", "journal_commits_total", "Group commits", journal.commits);
         metric("gauge", "journal_position", "Last durable position", journal.durable.0);
-        metric("gauge", "journal_queue", "Entries waiting for the next commit", journal.queued);
+        metric("gauge", "journal_queue", "Entries waiting for the next commit", journal.queued as u64);
         metric(
             "gauge",
             "journal_last_commit_microseconds",
@@ -44,9 +45,9 @@ impl Metrics {
         metric("gauge", "readings_sensors", "Sensors ever heard of", readings.sensors as u64);
         metric("counter", "readings_damaged_total", "Damaged chunks and files met", readings.damaged);
         metric("gauge", "ingest_lag", "Durable entries not taken yet", self.lag());
-        for (name, help, value) in self.broker.named() {
-            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-            metric(kind, name, help, value);
+        for (name, help, value) in self.front_door.counters().named() {
+            let (kind, suffix) = if name.ends_with("_now") { ("gauge", "") } else { ("counter", "_total") };
+            metric(kind, &format!("mqtt_{name}{suffix}"), help.trim(), value);
         }
         text
     }
