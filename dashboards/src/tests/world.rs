@@ -1,11 +1,13 @@
 //! A small district with one danger, and a browser to look at it with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alerts::plan::{Post, Shift};
 use alerts::{Alerts, Observation};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Query;
 use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -18,7 +20,7 @@ use registry::sensors::{Sensor, put_sensors};
 use registry::{Credentials, Registry};
 use store::quarantine::{self, Quarantined};
 use store::{Clock, Ledger, Position, Readings};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 use crate::routes::SESSION_COOKIE;
@@ -36,6 +38,8 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) problems: watch::Sender<Vec<String>>,
     next_position: std::cell::Cell<u64>,
+    /// Texts that the SMS gateway has taken.
+    messages: tokio::sync::Mutex<mpsc::Receiver<String>>,
     _folder: tempfile::TempDir,
 }
 
@@ -104,9 +108,9 @@ impl World {
             link_key: secrets.links,
             time_zone: "Asia/Shanghai".to_owned(),
         };
-        // nothing is sent: the outbox is not run
+        let (gateway, messages) = gateway().await;
         let kannel = alerts::notify::KannelSettings {
-            url: "http://127.0.0.1:1/cgi-bin/sendsms".to_owned(),
+            url: gateway,
             username: "user".to_owned(),
             password: "password".to_owned(),
             from: "10086".to_owned(),
@@ -138,6 +142,7 @@ impl World {
             clock,
             problems,
             next_position: std::cell::Cell::new(1),
+            messages: tokio::sync::Mutex::new(messages),
             _folder: folder,
         }
     }
@@ -170,12 +175,20 @@ impl World {
         self.shared.alerts.observe(&[observation]).await.unwrap();
     }
 
-    /// The token of the acknowledge link that `incident`'s first message holds.
-    pub(super) async fn link(&self, incident: i64) -> String {
-        let detail = self.shared.alerts.detail(incident).await.unwrap().unwrap();
-        let text = detail.notifications.iter().map(|n| n.text.as_str()).find(|text| text.contains("/a/")).unwrap();
-        let token = text.split("/a/").nth(1).unwrap();
-        token.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.~".contains(*c)).collect()
+    /// Sends what is waiting and returns the token of the acknowledge link in the first message.
+    pub(super) async fn link(&self) -> String {
+        let mut messages = self.messages.lock().await;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let run = self.shared.alerts.run(async { stopped.await.unwrap() });
+        let take = async {
+            let text = messages.recv().await.unwrap();
+            stop.send(()).unwrap();
+            text
+        };
+        let (run, text) = tokio::join!(run, take);
+        run.unwrap();
+        let token = text.split("https://gas.example/a/").nth(1).unwrap_or_else(|| panic!("{text}"));
+        token.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -229,6 +242,20 @@ impl World {
 pub(super) fn encoded(form: &[(&str, &str)]) -> String {
     let one = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     form.iter().map(|(name, value)| format!("{}={}", one(name), one(value))).collect::<Vec<_>>().join("&")
+}
+
+/// An SMS gateway that takes everything, and the texts it takes.
+async fn gateway() -> (String, mpsc::Receiver<String>) {
+    let (sender, texts) = mpsc::channel(16);
+    let take = async move |Query(query): Query<HashMap<String, String>>| {
+        sender.send(query["text"].clone()).await.unwrap();
+        (StatusCode::ACCEPTED, "0: Accepted for delivery")
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/cgi-bin/sendsms", listener.local_addr().unwrap());
+    let router = Router::new().route("/cgi-bin/sendsms", axum::routing::get(take));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, texts)
 }
 
 async fn fill(ledger: &Ledger) {
