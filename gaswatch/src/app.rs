@@ -1,9 +1,10 @@
 //! All roles wired together in one process: [`App::start`] builds them, [`App::run`] runs them until
 //! told to stop and then drains them in the order data flows.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub(crate) struct Book {
 impl Book {
     /// Opens the ledger and brings its tables up to date.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Book> {
-        std::fs::create_dir_all(&config.data).with_context(|| format!("making {}", config.data.display()))?;
+        make_private(&config.data)?;
         let ledger = match config.ledger.url.as_str() {
             "" => Ledger::open_file(&config.data.join("ledger.db")).await?,
             url => Ledger::open(url).await?,
@@ -55,6 +56,11 @@ impl Book {
         let credentials = Credentials::load(&registry, secrets.fleet.clone()).await?;
         Ok(Book { ledger, registry, credentials, secrets })
     }
+}
+
+/// Makes the data folder, for its owner only: it holds addresses and phone numbers.
+pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("making {}", folder.display()))
 }
 
 /// Bound sockets, so that a port in use is known before anything is opened.
@@ -89,7 +95,7 @@ pub(crate) struct DataLock {
 
 impl DataLock {
     pub(crate) fn take(data: &Path) -> anyhow::Result<DataLock> {
-        std::fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+        make_private(data)?;
         let path = data.join("lock");
         let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
         file.try_lock().with_context(|| {

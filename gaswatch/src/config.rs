@@ -129,7 +129,7 @@ impl Default for Rules {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { filter: "info".to_owned(), json: false }
+        Log { filter: "info,rumqttd=warn".to_owned(), json: false }
     }
 }
 
@@ -286,7 +286,7 @@ impl Config {
             format!("ca_file = {}", quoted(&self.email.ca_file)),
         );
         line("", "\n[log]".to_owned());
-        line("tracing filter, for example info or broker=debug,info", format!("filter = {}", quoted(&self.log.filter)));
+        line("tracing filter, for example broker=debug,info", format!("filter = {}", quoted(&self.log.filter)));
         line("One JSON object per line instead of text", format!("json = {}", self.log.json));
         text
     }

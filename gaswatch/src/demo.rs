@@ -12,7 +12,7 @@ use store::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Listeners};
+use crate::app::{App, Listeners, make_private};
 use crate::commands::{asked_to_stop, new_password, say};
 use crate::config::{Config, Http, Kannel, Log, Mqtt};
 use crate::logging;
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     homes: u32,
     /// How many simulated seconds pass in one real second
-    #[arg(long, default_value_t = 10.0, value_parser = speed)]
+    #[arg(long, default_value_t = 20.0, value_parser = speed)]
     speed: f64,
     /// The same number gives the same district and the same events
     #[arg(long, default_value_t = 1)]
@@ -111,15 +111,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 tracing::error!(%error, "signals cannot be heard");
                 std::future::pending::<()>().await;
             }
+            // the sensors go before the front door does
             stop.cancel();
+            match simulation.await {
+                Ok(Ok(summary)) => say(&told(&summary)),
+                Ok(Err(error)) => tracing::error!(%error, "the simulation failed"),
+                Err(error) => tracing::error!(%error, "the simulation panicked"),
+            }
         })
         .await;
     stop.cancel();
-    match simulation.await {
-        Ok(Ok(summary)) => say(&told(&summary)),
-        Ok(Err(error)) => tracing::error!(%error, "the simulation failed"),
-        Err(error) => tracing::error!(%error, "the simulation panicked"),
-    }
     noting.await??;
     serving.await??;
     outcome
@@ -192,7 +193,7 @@ impl Mark {
                 bail!("{} holds a real district; choose another folder with --data", data.display())
             }
             Err(_) => {
-                std::fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+                make_private(data)?;
                 let mark = Mark { now: Stamp::default() };
                 mark.write(data)?;
                 Ok(mark)
