@@ -247,7 +247,8 @@ pub(crate) async fn cancel_waiting(tx: &mut Tx, incident: i64) -> Result<(), Ale
     Ok(())
 }
 
-const SENSORS_AT_ONCE: usize = 200;
+/// SQLite's time for a statement grows with the square of its placeholders.
+const SENSORS_AT_ONCE: usize = 24;
 const SENSOR_COLUMNS: usize = 14;
 
 /// Writes sensor states as they are in memory, and deletes those of forgotten sensors.
