@@ -195,8 +195,10 @@ pub(crate) mod tests {
         )
     }
 
+    type Exact = (i64, [Option<u32>; 6], Option<u64>, Option<SensorState>, u16);
+
     /// Equality that tells NaNs apart by their bits.
-    pub(crate) fn exact(readings: &[Reading]) -> Vec<(i64, [Option<u32>; 6], Option<u64>, Option<SensorState>, u16)> {
+    pub(crate) fn exact(readings: &[Reading]) -> Vec<Exact> {
         let bits = |r: &Reading| values(r).map(|value| value.map(f32::to_bits));
         readings.iter().map(|r| (r.time.0, bits(r), r.seq, r.state, r.flags.0)).collect()
     }

@@ -190,7 +190,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be opened, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Journal, StoreError> {
-        Journal::open_with(path, Options::default())
+        Journal::open_with(path, &Options::default())
     }
 
     /// Like [`Journal::open`], but if the file has not come as far as `floor` (because it was lost or
@@ -200,16 +200,16 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_after(path: &Path, floor: Position) -> Result<Journal, StoreError> {
-        Journal::open_with(path, Options { floor, ..Options::default() })
+        Journal::open_with(path, &Options { floor, ..Options::default() })
     }
 
     #[doc(hidden)]
-    pub fn open_with(path: &Path, options: Options) -> Result<Journal, StoreError> {
+    pub fn open_with(path: &Path, options: &Options) -> Result<Journal, StoreError> {
         let (connection, last) = log::open(path, options.most_pages)?;
         let last = last.max(options.floor);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            queue: Queue::new(last, &options),
+            queue: Queue::new(last, options),
             ring: Mutex::new(Ring::new(options.ring_bytes)),
             progress: watch::Sender::new(Progress { durable: last, stopped: None }),
             truncatable: AtomicU64::new(0),

@@ -42,7 +42,7 @@ struct Pending {
 }
 
 /// Bytes of the queue, held for entries not yet pushed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     held: usize,
     weight: usize,
