@@ -1,11 +1,13 @@
 //! People, and their sign-ins to the console.
 
+use std::collections::HashSet;
+
 use model::Stamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use store::Tx;
 
-use crate::{Registry, RegistryError, check, damaged, rows};
+use crate::{Registry, RegistryError, check, damaged, places, rows};
 
 /// The languages of the screens and messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -191,6 +193,14 @@ pub async fn put_people(tx: &mut Tx, people: &[Person]) -> Result<(), RegistryEr
     })
     .await?;
     Ok(())
+}
+
+/// Those of `ids` that are registered people.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn known_people(tx: &mut Tx, ids: impl Iterator<Item = &str>) -> Result<HashSet<String>, RegistryError> {
+    places::known(tx, "SELECT id FROM people WHERE id", ids).await
 }
 
 /// A phone number for those who need not know it: `138****0001`, `+86138****0001`. Of a number too

@@ -60,6 +60,9 @@ pub struct Premises {
     pub vulnerable: bool,
 }
 
+/// A subquery with the columns `premises` and `area`, for the SQL of crates above this one.
+pub const AREA_OF_PREMISES: &str = "(SELECT id AS premises, area FROM premises)";
+
 const AREA_COLUMNS: &[&str] = &["id", "name_zh", "name_en"];
 const PREMISES_COLUMNS: &[&str] =
     &["id", "area", "class", "address", "building", "contact_name", "contact_phone", "vulnerable"];
@@ -138,8 +141,7 @@ pub async fn put_premises(tx: &mut Tx, premises: &[Premises]) -> Result<(), Regi
         check::phone("contact phone", &one.contact_phone)?;
     }
     version::raise(tx, Group::Places).await?;
-    let asked = distinct(premises.iter().map(|one| one.area.as_str()));
-    let known = rows::existing(tx, "areas", &asked).await?;
+    let known = known(tx, "SELECT id FROM areas WHERE id", premises.iter().map(|one| one.area.as_str())).await?;
     if let Some(one) = premises.iter().find(|one| !known.contains(&one.area)) {
         return Err(RegistryError::Invalid(format!("premises {}: there is no area {:?}", one.id, one.area)));
     }
@@ -159,8 +161,22 @@ pub async fn put_premises(tx: &mut Tx, premises: &[Premises]) -> Result<(), Regi
     Ok(())
 }
 
-pub(crate) fn distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    ids.collect::<HashSet<_>>().into_iter().collect()
+/// Those of `ids` that are registered premises.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn known_premises(tx: &mut Tx, ids: impl Iterator<Item = &str>) -> Result<HashSet<String>, RegistryError> {
+    known(tx, "SELECT id FROM premises WHERE id", ids).await
+}
+
+pub(crate) async fn known(
+    tx: &mut Tx,
+    select: &str,
+    ids: impl Iterator<Item = &str>,
+) -> Result<HashSet<String>, RegistryError> {
+    let distinct: Vec<&str> = ids.collect::<HashSet<_>>().into_iter().collect();
+    let rows = rows::select_in(tx, select, &distinct).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 #[cfg(test)]

@@ -181,8 +181,7 @@ pub async fn put_sensors(tx: &mut Tx, sensors: &[Sensor]) -> Result<(), Registry
         }
     }
     version::raise(tx, Group::Places).await?;
-    let asked = places::distinct(sensors.iter().filter_map(|sensor| sensor.premises.as_deref()));
-    let known = rows::existing(tx, "premises", &asked).await?;
+    let known = places::known_premises(tx, sensors.iter().filter_map(|sensor| sensor.premises.as_deref())).await?;
     for sensor in sensors {
         if let Some(premises) = sensor.premises.as_ref().filter(|premises| !known.contains(*premises)) {
             return Err(RegistryError::Invalid(format!("sensor {}: there are no premises {premises:?}", sensor.id)));
