@@ -75,7 +75,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: Socket<S>,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-) -> Option<Connection<S>> {
+) -> Option<Box<Connection<S>>> {
     let first = tokio::select! {
         first = timeout(shared.settings.connect_timeout, read_connect(&mut socket)) => first.ok().flatten(),
         () = shared.stop.cancelled() => return None,
@@ -179,7 +179,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     connect: &Connect,
     rights: Arc<Rights>,
     will: Option<Box<Will>>,
-) -> Connection<S> {
+) -> Box<Connection<S>> {
     let mailbox = Arc::new(Mailbox::new(will));
     let session = Session {
         shared: shared.clone(),
@@ -208,7 +208,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
         let will = replaced.take_will();
         replaced.end(End::TakenOver);
         if let Some(will) = will {
-            publish_will(shared, &session, *will).await;
+            publish_will(shared, id, *will).await;
         }
     }
     // `stop` may have looked through the directory just before we were in it.

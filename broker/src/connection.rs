@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use model::DeviceId;
 use smol_str::SmolStr;
 use store::{Entry, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,8 +26,8 @@ use crate::socket::{Got, Socket};
 
 /// Batches, of one read each, on their way to disk; beyond that the socket is not read.
 const MOST_PENDING: usize = 16;
-/// Unsent bytes beyond which the socket is not read and nothing is delivered.
-const MOST_UNSENT: usize = 256 << 10;
+/// Bytes in the out buffer beyond which the socket is not read and nothing is delivered.
+const MOST_BUFFERED: usize = 256 << 10;
 /// How long an ending connection waits for its last batches.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 /// How long a closing socket may take to send the rest.
@@ -47,7 +49,7 @@ pub(crate) struct Connection<S> {
 enum Event {
     Mail(Mail),
     Read(io::Result<Got<Batch>>),
-    /// There is room again in the out buffer.
+    /// The out buffer was too full and has been written.
     Drained,
     Failed(StoreError),
     Delivery(Delivery),
@@ -55,10 +57,10 @@ enum Event {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(crate) fn new(mut socket: Socket<S>, session: Session, silence: Duration) -> Connection<S> {
+    pub(crate) fn new(mut socket: Socket<S>, session: Session, silence: Duration) -> Box<Connection<S>> {
         socket.look_first();
         let last_heard = Instant::now();
-        Connection {
+        Box::new(Connection {
             socket,
             session,
             pending: VecDeque::new(),
@@ -67,10 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_heard,
             timer: Box::pin(sleep_until(last_heard + silence)),
             reason: None,
-        }
+        })
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = loop {
             if let Some(end) = self.step().await {
                 break end;
@@ -82,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn step(&mut self) -> Option<End> {
         if let Some(outbound) = &mut self.outbound {
-            outbound.send(self.socket.out(), MOST_UNSENT, &self.session.shared.tally);
+            outbound.send(self.socket.out(), MOST_BUFFERED, &self.session.shared.tally);
         }
         match self.next_event().await {
             Event::Mail(Mail::End(end)) => Some(end),
@@ -96,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 outbound.take_more();
                 None
             }
-            Event::Read(Ok(Got::Bytes(batch))) => self.accept(batch).await,
+            Event::Read(Ok(Got::Bytes(batch))) => Box::pin(self.accept(batch)).await,
             Event::Read(Ok(Got::End)) => Some(End::Closed),
             Event::Read(Err(error)) => Some(End::Lost(error.kind())),
             Event::Failed(error) => Some(self.journal_failed(&error)),
@@ -108,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn next_event(&mut self) -> Event {
         let Connection { socket, session, pending, outbound, timer, .. } = self;
         let mailbox = session.mailbox.clone();
-        let was_full = socket.unsent() >= MOST_UNSENT;
+        let was_full = socket.buffered() >= MOST_BUFFERED;
         let may_deliver = !was_full && outbound.as_ref().is_none_or(|outbound| outbound.has_room());
         tokio::select! {
             biased;
@@ -177,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         None
     }
 
-    async fn finish(mut self, end: End) {
+    async fn finish(&mut self, end: End) {
         let shared = self.session.shared.clone();
         match end {
             End::Fault(fault) => {
@@ -189,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             _ => {}
         }
         if end != End::Journal {
-            let Connection { socket, session, pending, .. } = &mut self;
+            let Connection { socket, session, pending, .. } = self;
             let drained = poll_fn(|cx| poll_durable(cx, socket, &session.shared, pending));
             if !matches!(timeout(DRAIN_LIMIT, drained).await, Ok(Ok(()))) {
                 tracing::warn!(id = %session.rights.id, "ended before all it sent was on disk; that is unacknowledged");
@@ -202,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if end.publishes_will()
             && let Some(will) = self.session.mailbox.take_will()
         {
-            publish_will(&shared, &self.session, *will).await;
+            publish_will(&shared, &self.session.rights.id, *will).await;
         }
         if !matches!(end, End::Lost(_)) {
             // A client that does not listen loses nothing but the reason.
@@ -238,7 +240,7 @@ async fn next_delivery(outbound: &mut Option<Box<Outbound>>) -> Delivery {
 }
 
 fn may_read<S: AsyncRead + AsyncWrite + Unpin>(socket: &Socket<S>, pending: &VecDeque<Pending>) -> bool {
-    pending.len() < MOST_PENDING && socket.unsent() < MOST_UNSENT
+    pending.len() < MOST_PENDING && socket.buffered() < MOST_BUFFERED
 }
 
 /// Acknowledges what has reached the disk, writes, and reads the next batch if there is room.
@@ -255,7 +257,7 @@ fn poll_work<S: AsyncRead + AsyncWrite + Unpin>(
     let may_read = may_read(socket, pending);
     match socket.poll(cx, may_read, |bytes| session.read(bytes)) {
         Poll::Ready(read) => Poll::Ready(Event::Read(read)),
-        Poll::Pending if was_full && socket.unsent() < MOST_UNSENT => Poll::Ready(Event::Drained),
+        Poll::Pending if was_full && socket.buffered() < MOST_BUFFERED => Poll::Ready(Event::Drained),
         Poll::Pending => Poll::Pending,
     }
 }
@@ -277,23 +279,27 @@ fn poll_durable<S: AsyncRead + AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Journals a will, and copies it to listeners once it is on disk.
-pub(crate) async fn publish_will(shared: &Shared, session: &Session, will: Will) {
+/// Journals a will, ahead of all that is appended after this returns. Does not wait for the disk: a
+/// newer connection must get in while that is slow. Copied to listeners once it is on disk.
+pub(crate) async fn publish_will(shared: &Arc<Shared>, device: &DeviceId, will: Will) {
     let entry = Entry::Message {
-        client: session.rights.id.clone(),
+        client: device.clone(),
         topic: SmolStr::new(&will.topic),
         received: shared.clock.now(),
         payload: will.payload.clone(),
     };
-    let on_disk = async { shared.intake.append(vec![entry]).await?.await };
-    match on_disk.await {
-        Ok(()) => {
-            shared.tally.wills.one();
-            shared.router.publish(vec![LiveCopy { topic: will.topic.into(), payload: will.payload, qos: 1 }]);
+    let durable = shared.intake.append(vec![entry]).await;
+    let (shared, device) = (shared.clone(), device.clone());
+    tokio::spawn(async move {
+        match async { durable?.await }.await {
+            Ok(()) => {
+                shared.tally.wills.one();
+                shared.router.publish(vec![LiveCopy { topic: will.topic.into(), payload: will.payload, qos: 1 }]);
+            }
+            Err(error) => {
+                shared.tally.journal_failures.one();
+                tracing::error!(id = %device, %error, "a will could not be journalled");
+            }
         }
-        Err(error) => {
-            shared.tally.journal_failures.one();
-            tracing::error!(id = %session.rights.id, %error, "a will could not be journalled");
-        }
-    }
+    });
 }

@@ -25,7 +25,7 @@ pub(crate) struct Outbound {
     waiting: VecDeque<Delivery>,
     /// Filters of an integration.
     pub(crate) subscriptions: Vec<(String, Subscription)>,
-    from_router: Option<(mpsc::Sender<Delivery>, mpsc::Receiver<Delivery>)>,
+    channel: Option<(mpsc::Sender<Delivery>, mpsc::Receiver<Delivery>)>,
 }
 
 impl Outbound {
@@ -38,18 +38,18 @@ impl Outbound {
             unacknowledged: Vec::new(),
             waiting: VecDeque::new(),
             subscriptions: Vec::new(),
-            from_router: None,
+            channel: None,
         }
     }
 
     /// Where the router is to put messages.
-    pub(crate) fn from_router(&mut self) -> mpsc::Sender<Delivery> {
-        self.from_router.get_or_insert_with(|| mpsc::channel(CHANNEL)).0.clone()
+    pub(crate) fn sender(&mut self) -> mpsc::Sender<Delivery> {
+        self.channel.get_or_insert_with(|| mpsc::channel(CHANNEL)).0.clone()
     }
 
     /// The next message from the router; never ready without a subscription.
     pub(crate) async fn next(&mut self) -> Delivery {
-        if let Some((_, receiver)) = &mut self.from_router
+        if let Some((_, receiver)) = &mut self.channel
             && let Some(delivery) = receiver.recv().await
         {
             return delivery;
@@ -59,7 +59,7 @@ impl Outbound {
 
     /// Takes what else the router has put there, so that all goes out in one write.
     pub(crate) fn take_more(&mut self) {
-        if let Some((_, receiver)) = &mut self.from_router {
+        if let Some((_, receiver)) = &mut self.channel {
             while self.waiting.len() < CHANNEL
                 && let Ok(delivery) = receiver.try_recv()
             {
@@ -77,7 +77,7 @@ impl Outbound {
         self.waiting.is_empty() && self.unacknowledged.len() < self.window
     }
 
-    /// Encodes what waits, as far as the window and `most` unsent bytes in `out` allow.
+    /// Encodes what waits, as far as the window and `most` bytes in `out` allow.
     pub(crate) fn send(&mut self, out: &mut Vec<u8>, most: usize, tally: &Tally) {
         while out.len() < most
             && let Some(next) = self.waiting.front()

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
 use rumqttd::{Router, RouterConfig};
 use tokio::sync::{mpsc, watch};
@@ -49,7 +49,7 @@ const MOST_FILTERS: usize = 256;
 /// Memory per filter: segments of this many bytes, this many of them.
 const SEGMENT: (usize, usize) = (512 << 10, 4);
 
-type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), SubscribeError> + Send + Sync;
 
 pub(crate) struct LiveRouter {
     connect: Arc<Connect>,
@@ -122,8 +122,10 @@ impl LiveRouter {
             ..RouterConfig::default()
         };
         let events = Router::new(0, config).spawn();
-        let connect: Arc<Connect> =
-            Arc::new(move |id| LinkBuilder::new(id, events.clone()).build().map(|(tx, rx, _)| (tx, rx)));
+        let connect: Arc<Connect> = Arc::new(move |id| match LinkBuilder::new(id, events.clone()).build() {
+            Ok((tx, rx, _)) => Ok((tx, rx)),
+            Err(_) => Err(SubscribeError::Router),
+        });
         let (tx, rx) = link(&connect, "publisher".to_owned()).await?;
         let (jobs, queue) = mpsc::channel(publisher::MOST_JOBS);
         let router = Arc::new(LiveRouter {
@@ -180,10 +182,11 @@ impl LiveRouter {
         let link_number = self.link_numbers.take();
         let (mut tx, rx) = link(&self.connect, format!("subscriber-{link_number}")).await?;
         let plain = plain.to_owned();
-        let tx = tokio::task::spawn_blocking(move || tx.subscribe(plain).map(|_| tx))
+        let tx = tokio::task::spawn_blocking(move || tx.subscribe(plain).is_ok().then_some(tx))
             .await
-            .map_err(|_| SubscribeError::Router)?
-            .map_err(|_| SubscribeError::Router)?;
+            .ok()
+            .flatten()
+            .ok_or(SubscribeError::Router)?;
         // Another member may have opened the same share meanwhile.
         if let Some(subscription) = share.as_ref().and_then(|share| self.join(share, &member)) {
             self.hang_up(tx, link_number).await;
@@ -259,10 +262,7 @@ impl LiveRouter {
 
 async fn link(connect: &Arc<Connect>, id: String) -> Result<(LinkTx, LinkRx), SubscribeError> {
     let connect = connect.clone();
-    tokio::task::spawn_blocking(move || connect(&id))
-        .await
-        .map_err(|_| SubscribeError::Router)?
-        .map_err(|_| SubscribeError::Router)
+    tokio::task::spawn_blocking(move || connect(&id)).await.map_err(|_| SubscribeError::Router)?
 }
 
 /// The router remembers every link id it has seen, so ids are used again.

@@ -46,9 +46,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         &mut self.out
     }
 
-    /// Bytes waiting to be sent.
-    pub(crate) fn unsent(&self) -> usize {
-        self.out.len() - self.written
+    /// Bytes in the out buffer. It is emptied at once, when all of them are written, so that what was
+    /// too full stays so until then.
+    pub(crate) fn buffered(&self) -> usize {
+        self.out.len()
     }
 
     /// The next read is preceded by a look at what is already here.

@@ -27,13 +27,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn subscribe(&mut self, subscribe: Subscribe) {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut retained = Vec::new();
+        let mut refused: Vec<String> = Vec::new();
         for asked in subscribe.filters {
             let granted = self.subscribe_to(&asked, &mut retained).await;
             codes.push(granted.unwrap_or_else(|code| {
-                self.session.shared.tally.refused_filters.one();
-                tracing::info!(id = %self.session.rights.id, filter = ?asked.filter, code, "SUBSCRIBE refused");
+                refused.push(asked.filter.chars().take(80).collect());
                 if self.session.version == Version::V4 { UNSPECIFIED } else { code }
             }));
+        }
+        if let Some(first) = refused.first() {
+            let count = refused.len();
+            self.session.shared.tally.refused_filters.add(count as u64);
+            tracing::info!(id = %self.session.rights.id, ?first, count, "SUBSCRIBE refused");
         }
         encode::suback(self.socket.out(), self.session.version, subscribe.id, &codes);
         for delivery in retained {
@@ -59,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if known.is_none() && self.outbound().subscriptions.len() >= MOST_FILTERS {
             return Err(QUOTA_EXCEEDED);
         }
-        let deliveries = self.outbound().from_router();
+        let deliveries = self.outbound().sender();
         let router = self.session.shared.router.clone();
         let subscription = router.subscribe(filter, qos, deliveries).await.map_err(|error| match error {
             SubscribeError::Quota => QUOTA_EXCEEDED,

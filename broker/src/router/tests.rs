@@ -23,7 +23,9 @@ async fn a_dead_router_is_noticed() {
     let _subscription = router.subscribe("a/#", 1, deliveries).await.unwrap();
     let (mut tx, _rx) = link(&router.connect, "killer".to_owned()).await.unwrap();
     tx.send(Packet::Publish(Publish::new("é", "x", false), None)).await.unwrap();
-    assert_eq!(timeout(LONG, router.failed()).await.unwrap(), "the router is gone");
+    // Whoever notices first.
+    let why = timeout(LONG, router.failed()).await.unwrap();
+    assert!(["the router is gone", "the router closed a subscriber's link"].contains(&why), "{why}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 use model::topic::Channel;
+use tokio::io::duplex;
 
 use super::kit::*;
+use crate::connect::serve;
 
 fn reading(number: usize) -> String {
     format!(r#"{{"co_ppm":{number}}}"#)
@@ -205,5 +207,26 @@ async fn a_device_gets_what_is_for_it_while_it_listens() {
         sensor.send(&unsubscribe(level, 1, COMMANDS)).await;
         assert_eq!(sensor.packet().await.0, 0xB0);
         assert!(!send(Channel::Commands), "unsubscribed");
+    }
+}
+
+/// More than the out buffer holds, through a narrow pipe, with nothing else going on.
+#[tokio::test]
+async fn a_subscriber_that_reads_slowly_gets_everything() {
+    const COUNT: u16 = 60;
+    let house = House::open().await;
+    let (ours, theirs) = duplex(1_024);
+    tokio::spawn(serve(theirs, house.address, house.front_door.shared.clone()));
+    let mut listener = Client::new(ours, 4);
+    listener.send(&Hello::new(4, "I1", &house.secret("I1")).packet()).await;
+    assert_eq!(listener.packet().await, (0x20, vec![0, 0]));
+    listener.subscribe("gas/v1/sensors/+/status", 0).await;
+    let mut sensor = house.client("S1", 4).await;
+    for number in 1..=COUNT {
+        sensor.publish(STATUS, &format!("{number}{}", " ".repeat(20_000)), number).await;
+        assert_eq!(sensor.puback().await, (number, 0));
+    }
+    for number in 1..=COUNT {
+        assert_eq!(listener.message().await.payload.trim_end(), number.to_string());
     }
 }

@@ -1,4 +1,10 @@
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
 use super::kit::*;
+use crate::connect::serve;
 
 const GOOD: &str = r#"{"co_ppm":1}"#;
 
@@ -182,4 +188,53 @@ async fn what_kills_rumqttd_is_answered_politely() {
     }
     let failed = house.front_door.failed();
     assert!(tokio::time::timeout(std::time::Duration::ZERO, failed).await.is_err());
+}
+
+/// A client that is let in and then sends changed, cut and random packets in a row: its connection
+/// ends in good order, whatever they were.
+#[tokio::test]
+async fn no_bytes_break_a_connection() {
+    let house = House::open().await;
+    let mut listener = house.client("I2", 4).await;
+    listener.subscribe(ALL_READINGS, 0).await;
+    let packets = |level| {
+        vec![
+            publish(level, READINGS, br#"[{"co_ppm":1},{"co_ppm":2,"state":"alarm"}]"#, 1),
+            publish(level, STATUS, b"on", 0),
+            subscribe(level, 2, &[(ALL_READINGS, 1), (COMMANDS, 0)]),
+            unsubscribe(level, 3, ALL_READINGS),
+            packet(0x40, &[0, 1]),
+            PING.to_vec(),
+        ]
+    };
+    let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0u8..4);
+    let random = prop::collection::vec(any::<u8>(), 0..20);
+    let script = prop::collection::vec((change, random), 1..12);
+    let mut runner = TestRunner::deterministic();
+    for number in 0..400 {
+        let (level, name) = ([4, 5][number % 2], ["S1", "I1"][number / 2 % 2]);
+        let mut bytes = Hello::new(level, name, &house.secret(name)).packet();
+        for ((which, place, byte, kind), random) in script.new_tree(&mut runner).unwrap().current() {
+            let mut one = which.get(&packets(level)).clone();
+            let place = place.index(one.len());
+            match kind {
+                0 => one[place] = byte,
+                1 => one.truncate(place),
+                2 => one = random,
+                _ => {}
+            }
+            bytes.extend(one);
+        }
+        let (mut ours, theirs) = duplex(1 << 16);
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let serving = tokio::spawn(serve(theirs, peer, house.front_door.shared.clone()));
+        ours.write_all(&bytes).await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut answers = Vec::new();
+        ours.read_to_end(&mut answers).await.unwrap();
+        assert_eq!(answers[0], 0x20, "{bytes:?}");
+        serving.await.expect("no panic");
+    }
+    assert_eq!(house.front_door.counters().connections_now, 1, "only the listener");
+    house.client("S1", 4).await.ping().await;
 }

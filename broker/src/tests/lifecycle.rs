@@ -114,3 +114,16 @@ async fn sockets_beyond_the_limit_are_closed() {
     first.ping().await;
     assert_eq!(house.front_door.counters().too_many_connections, 1);
 }
+
+/// What a connection that says nothing keeps, beside tokio's own and the stream's.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    use tokio::net::TcpStream;
+
+    let house = House::open().await;
+    let stream = TcpStream::connect(house.address).await.unwrap();
+    let task = crate::connect::serve(stream, house.address, house.front_door.shared.clone());
+    let boxed = size_of::<crate::connection::Connection<TcpStream>>() + size_of::<tokio::time::Sleep>();
+    let size = size_of_val(&task) + boxed + size_of::<crate::directory::Mailbox>();
+    assert!(size <= 1_200, "{size} bytes");
+}
