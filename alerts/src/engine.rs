@@ -126,13 +126,9 @@ impl Alerts {
         for observation in observations.iter().filter(|observation| observation.position > seen) {
             change.take(&self.inner.registry, observation);
         }
-        let position_before = std::mem::replace(&mut change.core.seen, last.position);
+        change.core.seen = last.position;
         if change.is_decision() {
-            let outcome = self.commit(change).await;
-            if outcome.is_err() {
-                core.seen = position_before;
-            }
-            outcome?;
+            self.commit(change).await?;
         } else {
             change.keep();
         }
@@ -148,16 +144,13 @@ impl Alerts {
     /// dose states in the same transaction.
     pub async fn checkpoint(&self, position: Position) -> Result<(), AlertError> {
         let mut core = self.lock().await?;
-        let before = core.seen;
-        core.seen = before.max(position);
-        if core.seen == core.applied && core.dirty_sensors.is_empty() && core.dirty_incidents.is_empty() {
+        let seen = core.seen.max(position);
+        if seen == core.applied && core.dirty_sensors.is_empty() && core.dirty_incidents.is_empty() {
             return Ok(());
         }
-        let outcome = self.commit(Change::new(&mut core, self.inner.settings.profile)).await;
-        if outcome.is_err() {
-            core.seen = before;
-        }
-        outcome
+        let change = Change::new(&mut core, self.inner.settings.profile);
+        change.core.seen = seen;
+        self.commit(change).await
     }
 
     /// The position of the last committed checkpoint or decision.

@@ -2,7 +2,7 @@
 
 use model::Stamp;
 use registry::people::Person;
-use sqlx::Row;
+use sqlx::{AnyPool, Row};
 use store::Tx;
 
 use crate::AlertError;
@@ -124,12 +124,12 @@ async fn has_reached_nobody(tx: &mut Tx, live: &Live) -> Result<bool, AlertError
 }
 
 /// Whether what a step sent has failed for good: every text message, or, where it sent none, all.
-pub(crate) async fn has_step_failed(tx: &mut Tx, incident: i64, round: i64, step: i64) -> Result<bool, AlertError> {
+pub(crate) async fn has_step_failed(pool: &AnyPool, incident: i64, round: i64, step: i64) -> Result<bool, AlertError> {
     let rows = sqlx::query("SELECT channel, delivery FROM outbox WHERE incident = $1 AND round = $2 AND step = $3")
         .bind(incident)
         .bind(round)
         .bind(step)
-        .fetch_all(&mut **tx)
+        .fetch_all(pool)
         .await?;
     let mut sent = Vec::new();
     for row in &rows {

@@ -102,10 +102,9 @@ impl Message<'_> {
     fn short(&self) -> String {
         let is_zh = self.is_zh();
         match self.incident.decision {
-            Decision::Immediate { ppm, .. } | Decision::SensorAlarm { ppm: Some(ppm) } if is_zh => {
-                format!("一氧化碳{ppm:.0}ppm")
-            }
+            Decision::Immediate { ppm, .. } if is_zh => format!("一氧化碳{ppm:.0}ppm"),
             Decision::Immediate { ppm, .. } => format!("CO {ppm:.0} ppm"),
+            Decision::SensorAlarm { ppm: Some(ppm) } if is_zh => format!("传感器报警，一氧化碳{ppm:.0}ppm"),
             Decision::SensorAlarm { ppm: Some(ppm) } => format!("sensor alarm, CO {ppm:.0} ppm"),
             Decision::SensorAlarm { ppm: None } if is_zh => "传感器报警".to_owned(),
             Decision::SensorAlarm { ppm: None } => "sensor alarm".to_owned(),

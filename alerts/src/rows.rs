@@ -2,8 +2,8 @@
 
 use model::dose::{Dose, Profile};
 use model::{DeviceId, Hazard, Level, Stamp};
-use sqlx::any::AnyRow;
-use sqlx::{AnyPool, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{Any, AnyPool, Row};
 use store::Tx;
 
 use crate::AlertError;
@@ -26,6 +26,18 @@ fn stamp(row: &AnyRow, column: &str) -> Result<Option<Stamp>, sqlx::Error> {
 
 fn ppm(row: &AnyRow, column: &str) -> Result<Option<f32>, sqlx::Error> {
     Ok(row.try_get::<Option<f64>, _>(column)?.map(|value| value as f32))
+}
+
+type Statement<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
+
+/// Binds a value that may be missing. sqlx 0.9 takes a missing `f64` to PostgreSQL as a 4-byte float
+/// and a missing `f32` as an 8-byte one; prepared with the wrong one, a statement refuses the next
+/// value that is not missing.
+fn bind_ppm(statement: Statement<'_>, ppm: Option<f32>) -> Statement<'_> {
+    match ppm {
+        Some(ppm) => statement.bind(f64::from(ppm)),
+        None => statement.bind(None::<f32>),
+    }
 }
 
 fn parsed<T>(row: &AnyRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, AlertError> {
@@ -140,7 +152,7 @@ pub(crate) async fn save_incident(tx: &mut Tx, live: &Live) -> Result<(), AlertE
     };
     let answer = incident.acknowledged.as_ref();
     let outcome = incident.outcome.as_ref();
-    sqlx::query(
+    let statement = sqlx::query(
         "INSERT INTO incidents (id, hazard, level, state, scope, premises, area, address, room, sensor, severity,
             code, code_ppm, code_limit_ppm, code_profile, code_silent_ms, opened, raised, cleared,
             ack_person, ack_name, ack_at, ack_via, resolved, cause, people_affected, action,
@@ -169,32 +181,30 @@ pub(crate) async fn save_incident(tx: &mut Tx, live: &Live) -> Result<(), AlertE
     .bind(incident.room.as_str())
     .bind(incident.sensor.as_str())
     .bind(live.severity)
-    .bind(incident.decision.code())
-    .bind(ppm.map(f64::from))
-    .bind(limit.map(f64::from))
-    .bind(profile)
-    .bind(silent)
-    .bind(incident.opened.0)
-    .bind(incident.raised.0)
-    .bind(incident.cleared.map(|at| at.0))
-    .bind(answer.map(|answer| answer.person.as_str()))
-    .bind(answer.map(|answer| answer.name.as_str()))
-    .bind(answer.map(|answer| answer.at.0))
-    .bind(answer.map(|answer| answer.via.as_str()))
-    .bind(incident.resolved.map(|at| at.0))
-    .bind(outcome.map(|outcome| outcome.cause.as_str()))
-    .bind(outcome.map(|outcome| outcome.people_affected))
-    .bind(outcome.map(|outcome| outcome.action.as_str()))
-    .bind(i64::from(incident.late))
-    .bind(incident.peak_ppm.map(f64::from))
-    .bind(incident.last_ppm.map(f64::from))
-    .bind(incident.last_reading.map(|at| at.0))
-    .bind(live.round)
-    .bind(live.round_started.0)
-    .bind(live.next.map(|next| next.step))
-    .bind(live.next.map(|next| next.due.0))
-    .execute(&mut **tx)
-    .await?;
+    .bind(incident.decision.code());
+    let statement = bind_ppm(bind_ppm(statement, ppm), limit)
+        .bind(profile)
+        .bind(silent)
+        .bind(incident.opened.0)
+        .bind(incident.raised.0)
+        .bind(incident.cleared.map(|at| at.0))
+        .bind(answer.map(|answer| answer.person.as_str()))
+        .bind(answer.map(|answer| answer.name.as_str()))
+        .bind(answer.map(|answer| answer.at.0))
+        .bind(answer.map(|answer| answer.via.as_str()))
+        .bind(incident.resolved.map(|at| at.0))
+        .bind(outcome.map(|outcome| outcome.cause.as_str()))
+        .bind(outcome.map(|outcome| outcome.people_affected))
+        .bind(outcome.map(|outcome| outcome.action.as_str()))
+        .bind(i64::from(incident.late));
+    bind_ppm(bind_ppm(statement, incident.peak_ppm), incident.last_ppm)
+        .bind(incident.last_reading.map(|at| at.0))
+        .bind(live.round)
+        .bind(live.round_started.0)
+        .bind(live.next.map(|next| next.step))
+        .bind(live.next.map(|next| next.due.0))
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -278,8 +288,8 @@ pub(crate) async fn save_sensors(tx: &mut Tx, core: &Core) -> Result<(), AlertEr
                 .bind(memory.dose.exposure)
                 .bind(memory.dose.at.0)
                 .bind(f64::from(memory.dose.held_ppm))
-                .bind(memory.dose.held_until.0)
-                .bind(memory.last.map(|last| f64::from(last.ppm)))
+                .bind(memory.dose.held_until.0);
+            insert = bind_ppm(insert, memory.last.map(|last| last.ppm))
                 .bind(memory.last.map(|last| last.time.0))
                 .bind(memory.last.map(|last| last.received.0))
                 .bind(memory.silent_due.map(|due| due.0))

@@ -137,6 +137,7 @@ pub(crate) struct Change<'c> {
     sensors_before: HashMap<DeviceId, Option<Tracked>>,
     live_before: HashMap<i64, Option<Live>>,
     next_incident_before: i64,
+    seen_before: Position,
     is_kept: bool,
 }
 
@@ -144,6 +145,7 @@ impl<'c> Change<'c> {
     pub(crate) fn new(core: &'c mut Core, profile: &'static Profile) -> Change<'c> {
         Change {
             next_incident_before: core.next_incident,
+            seen_before: core.seen,
             core,
             profile,
             events: Vec::new(),
@@ -240,5 +242,6 @@ impl Drop for Change<'_> {
             self.core.set_live(id, before);
         }
         self.core.next_incident = self.next_incident_before;
+        self.core.seen = self.seen_before;
     }
 }

@@ -95,9 +95,7 @@ impl Alerts {
         if !is_current {
             return Ok(());
         }
-        let mut tx = self.registry().ledger().begin().await?;
-        let has_failed = escalation::has_step_failed(&mut tx, incident, round, step).await?;
-        drop(tx);
+        let has_failed = escalation::has_step_failed(self.reader(), incident, round, step).await?;
         let planned = self.plan().await?;
         let mut change = Change::new(&mut core, self.settings().profile);
         let Some(live) = change.live_mut(incident) else { return Ok(()) };

@@ -151,7 +151,11 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::Stamp;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
     use super::*;
+    use crate::outbox::Channel;
 
     fn settings(url: &str) -> EmailSettings {
         EmailSettings { url: url.to_owned(), from: "Gaswatch <gaswatch@example.org>".to_owned(), ca_file: None }
@@ -181,5 +185,89 @@ mod tests {
         let page = html("<b>\n\"a\" & b\nhttps://x/a/T-1");
         assert!(page.contains("<h2>&lt;b&gt;</h2><p>&quot;a&quot; &amp; b</p>"));
         assert!(page.contains("<a href=\"https://x/a/T-1\">https://x/a/T-1</a>"));
+    }
+
+    /// Answers one connection; recipients that begin with `bounce` are refused for good, with
+    /// `busy` for now. Returns what was said as DATA.
+    async fn serve(listener: tokio::net::TcpListener) -> String {
+        let (socket, _) = listener.accept().await.unwrap();
+        let (read, mut write) = socket.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let mut data = String::new();
+        write.write_all(b"220 here\r\n").await.unwrap();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let answer: &[u8] = match line.to_ascii_lowercase() {
+                line if line.starts_with("rcpt to:<bounce") => b"550 5.1.1 no such user\r\n",
+                line if line.starts_with("rcpt to:<busy") => b"451 4.3.0 try later\r\n",
+                line if line == "data" => {
+                    write.write_all(b"354 go on\r\n").await.unwrap();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        if line == "." {
+                            break;
+                        }
+                        data.push_str(&line);
+                        data.push('\n');
+                    }
+                    b"250 taken\r\n"
+                }
+                line if line == "quit" => b"221 bye\r\n",
+                _ => b"250 fine\r\n",
+            };
+            write.write_all(answer).await.unwrap();
+            if answer.starts_with(b"221") || !data.is_empty() {
+                break;
+            }
+        }
+        data
+    }
+
+    async fn sent_to(address: &str) -> (Outcome, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(serve(listener));
+        let mailer = Mailer::new(&settings(&url)).unwrap();
+        let message = Outgoing {
+            id: 5,
+            incident: 3,
+            channel: Channel::Email,
+            address: address.to_owned(),
+            subject: "[DANGER] CO 412 ppm".to_owned(),
+            text: "CO 412 ppm\nhttp://10.0.0.5/a/T".to_owned(),
+            decided: Stamp(1_780_000_000_000),
+        };
+        let outcome = mailer.send(&message).await;
+        // closes the pooled connection, which ends the server
+        drop(mailer);
+        (outcome, server.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_takes_refuses_or_puts_off() {
+        let (outcome, data) = sent_to("chen@example.org").await;
+        assert_eq!(outcome, Outcome::Sent);
+        assert!(
+            data.contains("Subject: [DANGER] CO 412 ppm") && data.contains("<notification-5@example.org>"),
+            "{data}"
+        );
+        assert!(
+            matches!(sent_to("bounce@example.org").await.0, Outcome::Refused(words) if words.contains("no such user"))
+        );
+        assert!(matches!(sent_to("busy@example.org").await.0, Outcome::Retry(words) if words.contains("try later")));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_for_good() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mailer = Mailer::new(&settings(&format!("smtp://{}", listener.local_addr().unwrap()))).unwrap();
+        let message = Outgoing {
+            id: 5,
+            incident: 3,
+            channel: Channel::Email,
+            address: "x@y\r\nBcc: z".to_owned(),
+            subject: String::new(),
+            text: String::new(),
+            decided: Stamp(0),
+        };
+        assert!(matches!(mailer.send(&message).await, Outcome::Refused(_)));
     }
 }

@@ -22,12 +22,12 @@ use store::{Clock, Ledger, Position};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub const START: Stamp = Stamp(1_795_457_647_000); // 2026-11-24 02:14:07 in Shanghai
+pub(crate) const START: Stamp = Stamp(1_795_457_647_000); // 2026-11-24 02:14:07 in Shanghai
 
 /// A test that waits longer than this has found a bug; a passing one never waits so long.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
-pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TOO_LONG, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} never came"),
@@ -35,14 +35,14 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// An SMS gateway that answers as told.
-pub struct Gateway {
+pub(crate) struct Gateway {
     url: String,
     requests: tokio::sync::Mutex<mpsc::Receiver<Sms>>,
     behaviour: Arc<Behaviour>,
 }
 
 /// The query of one request.
-pub type Sms = HashMap<String, String>;
+pub(crate) type Sms = HashMap<String, String>;
 
 struct Behaviour {
     taken: mpsc::Sender<Sms>,
@@ -65,12 +65,12 @@ impl Gateway {
     }
 
     /// The next request.
-    pub async fn next(&self) -> Sms {
+    pub(crate) async fn next(&self) -> Sms {
         in_time("a text message", async { self.requests.lock().await.recv().await }).await.unwrap()
     }
 
     /// The numbers of the next requests, sorted.
-    pub async fn next_numbers(&self, count: usize) -> Vec<String> {
+    pub(crate) async fn next_numbers(&self, count: usize) -> Vec<String> {
         let mut numbers = Vec::new();
         for _ in 0..count {
             numbers.push(self.next().await["to"].clone());
@@ -80,24 +80,24 @@ impl Gateway {
     }
 
     /// Whether no request waits to be looked at.
-    pub async fn is_quiet(&self) -> bool {
+    pub(crate) async fn is_quiet(&self) -> bool {
         self.requests.lock().await.is_empty()
     }
 
-    pub fn answer(&self, number: &str, status: u16, body: &'static str) {
+    pub(crate) fn answer(&self, number: &str, status: u16, body: &'static str) {
         self.behaviour.answers.lock().unwrap().insert(number.to_owned(), (status, body));
     }
 
-    pub fn accept(&self, number: &str) {
+    pub(crate) fn accept(&self, number: &str) {
         self.behaviour.answers.lock().unwrap().remove(number);
     }
 
     /// Takes requests, but answers none until [`Gateway::answer_again`].
-    pub fn hang(&self) {
+    pub(crate) fn hang(&self) {
         self.behaviour.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    pub fn answer_again(&self) {
+    pub(crate) fn answer_again(&self) {
         self.behaviour.gate.add_permits(1_000);
     }
 }
@@ -110,17 +110,17 @@ async fn take(State(behaviour): State<Arc<Behaviour>>, Query(sms): Query<Sms>) -
     (StatusCode::from_u16(status).unwrap(), body)
 }
 
-pub const OFFICER: &str = "13800000001";
-pub const DEPUTY: &str = "13800000002";
-pub const SUPERVISOR: &str = "13800000003";
+pub(crate) const OFFICER: &str = "13800000001";
+pub(crate) const DEPUTY: &str = "13800000002";
+pub(crate) const SUPERVISOR: &str = "13800000003";
 
 /// The engine and everything around it.
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub registry: Registry,
-    pub clock: Clock,
-    pub gateway: Gateway,
-    pub alerts: Alerts,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) registry: Registry,
+    pub(crate) clock: Clock,
+    pub(crate) gateway: Gateway,
+    pub(crate) alerts: Alerts,
     email: Option<EmailSettings>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -128,12 +128,12 @@ pub struct World {
 impl World {
     /// Three people on duty, premises `H1` with sensors `S1` and `S2`, `H2` with `S3`; `S4` hangs
     /// nowhere.
-    pub async fn new() -> World {
+    pub(crate) async fn new() -> World {
         World::with(None).await
     }
 
     /// As [`World::new`], with mail into the folder `mail`.
-    pub async fn with_mail() -> World {
+    pub(crate) async fn with_mail() -> World {
         World::with(Some(())).await
     }
 
@@ -154,7 +154,7 @@ impl World {
         World { dir, registry, clock, gateway, alerts, email, running: None }
     }
 
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let (stop, stopped) = oneshot::channel();
         let alerts = self.alerts.clone();
         let task = tokio::spawn(async move {
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Stops the engine as a shutdown does.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             stop.send(()).unwrap();
             in_time("the end of run", task).await.unwrap();
@@ -172,7 +172,7 @@ impl World {
     }
 
     /// Ends the engine wherever it is, and opens it anew from the ledger.
-    pub async fn crash(&mut self) {
+    pub(crate) async fn crash(&mut self) {
         if let Some((_, task)) = self.running.take() {
             task.abort();
             assert!(task.await.unwrap_err().is_cancelled());
@@ -180,27 +180,27 @@ impl World {
         self.alerts = open(&self.registry, &self.clock, &self.gateway, self.email.clone()).await;
     }
 
-    pub async fn observe(&self, observations: &[Observation]) {
+    pub(crate) async fn observe(&self, observations: &[Observation]) {
         self.alerts.observe(observations).await.unwrap();
     }
 
     /// The only incident that is not resolved.
-    pub async fn the_incident(&self) -> i64 {
+    pub(crate) async fn the_incident(&self) -> i64 {
         let incidents = self.alerts.open_incidents().await.unwrap();
         assert_eq!(incidents.len(), 1, "{incidents:?}");
         incidents[0].id
     }
 
-    pub async fn detail(&self, incident: i64) -> Detail {
+    pub(crate) async fn detail(&self, incident: i64) -> Detail {
         self.alerts.detail(incident).await.unwrap().unwrap()
     }
 
-    pub async fn kinds(&self, incident: i64) -> Vec<EventKind> {
+    pub(crate) async fn kinds(&self, incident: i64) -> Vec<EventKind> {
         self.detail(incident).await.events.iter().map(|event| event.kind).collect()
     }
 
     /// Waits until an incident is as wished.
-    pub async fn until(&self, incident: i64, what: &str, wish: impl Fn(&Detail) -> bool) -> Detail {
+    pub(crate) async fn until(&self, incident: i64, what: &str, wish: impl Fn(&Detail) -> bool) -> Detail {
         let mut changes = self.alerts.changes();
         in_time(what, async {
             loop {
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Waits until everything that was decided has been sent and noted.
-    pub async fn until_all_sent(&self, incident: i64, count: usize) -> Detail {
+    pub(crate) async fn until_all_sent(&self, incident: i64, count: usize) -> Detail {
         use alerts::outbox::Delivery::Waiting;
         self.until(incident, "the last notification", |detail| {
             detail.notifications.len() == count && detail.notifications.iter().all(|n| n.delivery != Waiting)
@@ -223,7 +223,7 @@ impl World {
         .await
     }
 
-    pub async fn sql(&self, statement: &'static str) {
+    pub(crate) async fn sql(&self, statement: &'static str) {
         let mut tx = self.registry.ledger().begin().await.unwrap();
         sqlx::query(statement).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
@@ -309,7 +309,7 @@ async fn fill(registry: &Registry) {
 }
 
 /// A reading as it comes, at its own time.
-pub fn co(position: u64, sensor: &str, at: Stamp, ppm: f32) -> Observation {
+pub(crate) fn co(position: u64, sensor: &str, at: Stamp, ppm: f32) -> Observation {
     Observation {
         position: Position(position),
         sensor: DeviceId::new(sensor).unwrap(),
