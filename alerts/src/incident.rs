@@ -177,7 +177,7 @@ pub struct Outcome {
 }
 
 impl IncidentState {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             IncidentState::Open => "open",
             IncidentState::Acknowledged => "acknowledged",
