@@ -199,16 +199,24 @@ function patch(wanted) {
 /** @type {Element | null} */
 let pending = null;
 
+/** A pointer parked on the list is nobody's hand: after this long the list moves on. */
+const IDLE_AFTER = 15_000;
+let touchedAt = performance.now();
+for (const event of ['pointermove', 'pointerdown', 'keydown', 'wheel', 'focusin']) {
+  addEventListener(event, () => { touchedAt = performance.now(); }, { passive: true });
+}
+
 function isHeld() {
   const rows = document.getElementById('alarm-rows');
-  return Boolean(rows && (rows.matches(':hover') || rows.contains(document.activeElement)));
+  if (!rows || performance.now() - touchedAt > IDLE_AFTER) return false;
+  return rows.matches(':hover') || rows.contains(document.activeElement);
 }
 
 function patchAlarms(wanted) {
   if (!isHeld()) {
     pending = null;
     patch(wanted);
-    showNew(0);
+    showNew([]);
     return;
   }
   pending = /** @type {Element} */ (wanted.cloneNode(true));
@@ -228,14 +236,15 @@ function patchAlarms(wanted) {
   const shown = document.querySelector('#alarms .counts');
   if (counts && shown) morph(shown, counts);
   if (active && !active.isConnected) here.querySelector('tr')?.focus({ preventScroll: true });
-  showNew(fresh.length);
+  showNew(fresh);
 }
 
-function showNew(count) {
+function showNew(rows) {
   const bar = document.getElementById('new-rows');
   if (!bar) return;
-  bar.hidden = count === 0;
-  bar.textContent = count ? fill(words.new_rows, count) : '';
+  bar.hidden = rows.length === 0;
+  bar.textContent = rows.length ? fill(words.new_rows, rows.length) : '';
+  bar.classList.toggle('danger', rows.some((row) => row.dataset.level === 'danger'));
 }
 
 function release() {
@@ -243,7 +252,7 @@ function release() {
   const wanted = pending;
   pending = null;
   patch(wanted);
-  showNew(0);
+  showNew([]);
 }
 
 document.addEventListener('click', (event) => {

@@ -53,6 +53,14 @@ export function children(from, to) {
   for (const wanted of [...to.childNodes]) {
     const known = wanted.id && byId.get(wanted.id);
     if (known) {
+      if (known !== cursor && known.contains(document.activeElement)) {
+        // moving the focused piece would blur it: move what stands before it instead
+        while (cursor !== known) {
+          const next = cursor.nextSibling;
+          from.append(cursor);
+          cursor = next;
+        }
+      }
       if (known === cursor) cursor = cursor.nextSibling;
       else from.insertBefore(known, cursor);
       change(known, wanted);

@@ -9,6 +9,7 @@ use model::time::{MINUTE, SECOND};
 use model::{Hazard, Reading, Stamp};
 
 use crate::Shared;
+use crate::chart::gap_ms;
 use crate::chrome::Chrome;
 use crate::curve::{self, Spark};
 use crate::fault::Fault;
@@ -217,7 +218,6 @@ pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Ar
     };
     let (value, at) = current(incident, around.latest.as_ref());
     let stale = at.filter(|at| is_silent(words.now, *at, around.interval_ms));
-    let gap_ms = around.interval_ms.saturating_mul(model::dose::HELD_INTERVALS);
     Row {
         id: incident.id,
         level: incident.level.as_str(),
@@ -232,7 +232,7 @@ pub(crate) fn row(words: &Words, plan: &[Step], incident: &Incident, around: &Ar
         limit: limit(&incident.decision),
         peak: peak(incident, value).map(|peak| fill(t.peak_n, &[&ppm(peak)])),
         trend: if stale.is_some() || value.is_none() { Trend::Unknown } else { trend(&around.readings, words.now) },
-        spark: curve::spark(&around.readings, words.now - SPARK_MS, words.now, gap_ms),
+        spark: curve::spark(&around.readings, words.now - SPARK_MS, words.now, gap_ms(around.interval_ms)),
         since: words.when(incident.opened),
         is_late: incident.late,
         state: state(t, incident),

@@ -9,8 +9,7 @@ use model::{Reading, Stamp};
 
 use crate::words::ppm;
 
-pub(crate) const WIDTH: f64 = 1_000.0;
-pub(crate) const HEIGHT: f64 = 320.0;
+// inside the view box of templates/curve.html, 1000 x 320
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 984.0;
 const TOP: f64 = 34.0;
@@ -271,7 +270,7 @@ fn x_ticks(scale: &Scale, zone: &TimeZone) -> Vec<Tick> {
         let at = local.saturating_sub(offset);
         local = local.saturating_add(step);
         let x = scale.x(at);
-        if at < scale.from || x > RIGHT - 14.0 || x < LEFT + 2.0 {
+        if at < scale.from || !(LEFT + 2.0..=RIGHT - 14.0).contains(&x) {
             continue;
         }
         let Ok(instant) = jiff::Timestamp::from_millisecond(at) else { continue };
@@ -348,6 +347,17 @@ mod tests {
     }
 
     const START: i64 = 1_780_000_000_000;
+
+    const WIDTH: f64 = 1_000.0;
+    const HEIGHT: f64 = 320.0;
+
+    #[test]
+    fn the_template_has_the_same_measures() {
+        let template = include_str!("../templates/curve.html");
+        assert!(template.contains(&format!("viewBox=\"0 0 {WIDTH} {HEIGHT}\"")));
+        assert!(template.contains(&format!("M{LEFT} {BOTTOM}H{RIGHT}")));
+        assert!(template.contains(&format!("y=\"{TOP}\" width=\"{{{{ gap.width }}}}\" height=\"{}\"", BOTTOM - TOP)));
+    }
 
     fn drawn(readings: &[Reading], marks: &[Mark]) -> Curve {
         let zone = zone();

@@ -18,8 +18,9 @@ use registry::places::{Premises, PremisesClass};
 
 use crate::Shared;
 use crate::alarms::{self, Next, Trend};
+use crate::chart::{Chart, chart, gap_ms};
 use crate::chrome::Chrome;
-use crate::curve::{self, Curve, Mark};
+use crate::curve::{Mark, Wanted};
 use crate::fault::Fault;
 use crate::fleet::{USUAL_INTERVAL, is_silent};
 use crate::frame::{Visitor, see_other};
@@ -31,7 +32,6 @@ use crate::words::{Right, When, Words, masked_email, ppm};
 const BEFORE: i64 = 30 * MINUTE;
 /// ... and shows at most this much; of a longer incident the newest part.
 const LONGEST: i64 = 7 * DAY;
-const MOST_TABLE_ROWS: usize = 500;
 
 #[derive(Template)]
 #[template(path = "incident.html", blocks = ["content"])]
@@ -83,23 +83,6 @@ struct Household {
     is_masked: bool,
     vulnerable: bool,
     last_visit: String,
-}
-
-/// A curve with its caption and table.
-pub(crate) struct Chart {
-    pub(crate) curve: Curve,
-    pub(crate) label: String,
-    pub(crate) table: Vec<TableRow>,
-    pub(crate) table_is_cut: Option<String>,
-    pub(crate) table_words: String,
-    pub(crate) data_url: String,
-}
-
-pub(crate) struct TableRow {
-    pub(crate) at: String,
-    pub(crate) co: String,
-    pub(crate) state: &'static str,
-    pub(crate) flags: String,
 }
 
 struct EventRow {
@@ -295,6 +278,15 @@ pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage 
         .enumerate()
         .map(|(index, event)| Mark { at: event.at, number: index + 1, words: event_words(t, event.kind).to_owned() })
         .collect();
+    let wanted = Wanted {
+        from,
+        to,
+        readings: &readings,
+        gap_ms: gap_ms(interval_ms),
+        marks: &marks,
+        zone: &words.zone,
+        show_limits: true,
+    };
     let next = match (incident.resolved, &incident.acknowledged) {
         (Some(_), _) => Next::Unknown,
         (None, Some(_)) => Next::Resolve,
@@ -335,7 +327,7 @@ pub(crate) fn present(words: &Words, c: Chrome, loaded: Loaded) -> IncidentPage 
         }),
         outcome: incident.outcome.clone(),
         household: premises.map(|(premises, area, visits)| household(words, premises, area, &visits, may_contact)),
-        chart: chart(words, &incident.sensor, from, to, &readings, interval_ms, &marks, true),
+        chart: chart(words, &incident.sensor, &wanted),
         events: events.iter().enumerate().map(|(index, event)| event_row(words, index + 1, event)).collect(),
         notifications: notifications.iter().map(|n| notification_row(words, n, may_contact)).collect(),
         may_answer,
@@ -349,37 +341,6 @@ fn window(incident: &Incident, now: Stamp) -> (Stamp, Stamp) {
     let to = incident.resolved.map_or(now, |resolved| now.min(resolved + 15 * MINUTE));
     let to = to.max(incident.opened + MINUTE);
     ((incident.opened - BEFORE).max(to - LONGEST), to)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call each for the two kinds of chart")]
-pub(crate) fn chart(
-    words: &Words,
-    sensor: &model::DeviceId,
-    from: Stamp,
-    to: Stamp,
-    readings: &[Reading],
-    interval_ms: i64,
-    marks: &[Mark],
-    show_limits: bool,
-) -> Chart {
-    let t = words.t;
-    let gap_ms = interval_ms.max(SECOND).saturating_mul(model::dose::HELD_INTERVALS);
-    let curve = curve::draw(&curve::Wanted { from, to, readings, gap_ms, marks, zone: &words.zone, show_limits });
-    let row = |reading: &Reading| TableRow {
-        at: words.moment(reading.time),
-        co: reading.co_ppm.map_or_else(|| "–".to_owned(), ppm),
-        state: reading.state.map_or("–", |state| words.own_state(state)),
-        flags: words.flags(reading.flags),
-    };
-    let peak = curve.peak_ppm.map_or_else(|| "–".to_owned(), ppm);
-    Chart {
-        label: fill(t.curve_of, &[&words.short(from), &words.short(to), &peak]),
-        table: readings.iter().rev().take(MOST_TABLE_ROWS).map(row).collect(),
-        table_is_cut: (readings.len() > MOST_TABLE_ROWS).then(|| fill(t.table_is_cut, &[&MOST_TABLE_ROWS])),
-        table_words: fill(t.table_of_values, &[&crate::words::count(readings.len())]),
-        data_url: format!("/api/v1/sensors/{sensor}/readings?from={}&to={}", from.0, to.0.saturating_add(SECOND)),
-        curve,
-    }
 }
 
 fn household(words: &Words, premises: Premises, area: String, visits: &LastVisits, is_open: bool) -> Household {

@@ -1,16 +1,16 @@
 //! The console: pages for the duty desk, a phone page to acknowledge from, and the HTTP API.
 //!
 //! Pages are rendered on the server and work without script; the project's own ES modules only make
-//! them live. Every route says in [`routes`](routes) who may use it; what says nothing does not exist.
+//! them live. Every route says in `routes` who may use it; what says nothing does not exist.
 //!
 //! # Layout
 //!
-//! * [`routes`]: the table of routes, and the guards in front of them.
+//! * `routes`: the table of routes, and the guards in front of them.
 //! * `frame`: what surrounds every answer: language, theme, security headers, faults as pages or JSON.
 //! * `texts`, `words`: the words of the screens in two languages; times, ages, numbers, masks.
 //! * `chrome`: what every signed-in page shows around its content.
 //! * `alarms`, `incident`, `sensors`, `quarantine`, `roster`, `sign_in`, `answer`: one page each.
-//! * `curve`: CO over time as SVG geometry.
+//! * `curve`, `chart`: CO over time as SVG geometry, with caption and table.
 //! * `fleet`: what the screens ask about all sensors at once, remembered for some seconds.
 //! * `live`: the stream that keeps pages fresh.
 //! * `api`, `service`: JSON for integrations; health, metrics, provider callbacks.
@@ -20,6 +20,7 @@ mod alarms;
 mod answer;
 mod api;
 mod assets;
+mod chart;
 mod chrome;
 mod curve;
 mod fault;

@@ -11,11 +11,12 @@ use registry::sensors::Placed;
 use store::readings::Latest;
 
 use crate::Shared;
+use crate::chart::{Chart, chart, gap_ms};
 use crate::chrome::Chrome;
+use crate::curve::Wanted;
 use crate::fault::Fault;
 use crate::fleet::{Book, Condition, USUAL_INTERVAL};
 use crate::frame::Visitor;
-use crate::incident::{Chart, chart};
 use crate::routes::SignedIn;
 use crate::texts::{Texts, fill};
 use crate::words::{When, Words, count, number, ppm};
@@ -238,6 +239,15 @@ pub(crate) async fn one(
     let open_incident = open.iter().find(|incident| incident.sensor == id).map(|incident| incident.id);
     let found = Found { id: id.clone(), placed: placed.clone(), latest, condition };
     let row = row(&words, &book, &found);
+    let wanted = Wanted {
+        from,
+        to,
+        readings: &readings,
+        gap_ms: gap_ms(interval_ms),
+        marks: &[],
+        zone: &words.zone,
+        show_limits: false,
+    };
     let page = SensorPage {
         t,
         c: Chrome::new(&shared, &visitor, &signed_in, &words, "sensors", "").await?,
@@ -250,7 +260,7 @@ pub(crate) async fn one(
         last_seen: row.last_seen,
         fields: fields(&words, &book, &found),
         device: device(&words, &book, &found, interval_ms),
-        chart: chart(&words, &id, from, to, &readings, interval_ms, &[], false),
+        chart: chart(&words, &id, &wanted),
         open_incident,
         id: row.id,
     };

@@ -236,3 +236,33 @@ async fn language_and_theme_are_chosen_by_form_and_kept() {
         world.get(&Browser::default(), "/sign-in").await.body.contains("data-theme=\"night\" data-choice=\"auto\"")
     );
 }
+
+/// Follows `rel="next"` to the end and returns what `marker` was found before on each page.
+async fn walk(world: &World, browser: &Browser, start: &str, marker: &str) -> Vec<String> {
+    let (mut found, mut path) = (Vec::new(), Some(start.to_owned()));
+    while let Some(here) = path {
+        let html = world.get(browser, &here).await.body;
+        let rows = html.split(marker).skip(1).map(|rest| rest.split(['"', '<']).next().unwrap().to_owned());
+        found.extend(rows);
+        let next = html.split("rel=\"next\" href=\"").nth(1);
+        path = next.map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"));
+    }
+    found
+}
+
+#[tokio::test]
+async fn long_lists_come_in_pages_that_lose_and_repeat_nothing() {
+    let world = World::new().await;
+    let ids: Vec<String> = (0..250).map(|n| format!("ZZ{n:03}")).collect();
+    let sensors: Vec<_> = ids.iter().map(|id| super::world::sensor(id, "P2")).collect();
+    let items: Vec<_> = (100..220).map(|position| super::world::quarantined(position, "odd")).collect();
+    let mut tx = world.shared.registry.ledger().begin().await.unwrap();
+    registry::sensors::put_sensors(&mut tx, &sensors).await.unwrap();
+    store::quarantine::put(&mut tx, &items).await.unwrap();
+    tx.commit().await.unwrap();
+    world.shared.registry.reload().await.unwrap();
+    let browser = world.sign_in("duty").await;
+    assert_eq!(walk(&world, &browser, "/sensors?text=zz&state=never", "data-href=\"/sensors/").await, ids);
+    let topics = walk(&world, &browser, "/quarantine", "<small><code>odd/").await;
+    assert_eq!(topics, (100..220).rev().map(|position| position.to_string()).collect::<Vec<_>>());
+}

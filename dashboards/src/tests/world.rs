@@ -258,6 +258,30 @@ async fn gateway() -> (String, mpsc::Receiver<String>) {
     (url, texts)
 }
 
+pub(super) fn sensor(id: &str, premises: &str) -> Sensor {
+    Sensor {
+        id: DeviceId::new(id).unwrap(),
+        premises: Some(premises.to_owned()),
+        room: "浴室".to_owned(),
+        model: "CO-1".to_owned(),
+        interval_ms: MINUTE,
+        range_ppm: 1_000.0,
+    }
+}
+
+/// A message at `position` that says `text` everywhere.
+pub(super) fn quarantined(position: u64, text: &str) -> Quarantined {
+    Quarantined {
+        position: Position(position),
+        received: START - SECOND,
+        client: text.to_owned(),
+        topic: format!("{text}/{position}"),
+        code: "not_json".to_owned(),
+        detail: text.to_owned(),
+        payload: text.as_bytes().to_vec(),
+    }
+}
+
 async fn fill(ledger: &Ledger) {
     let area = Area { id: "shijing".to_owned(), name_zh: "石井街道".to_owned(), name_en: "Shijing".to_owned() };
     let premises = |id: &str, address: &str| Premises {
@@ -270,14 +294,6 @@ async fn fill(ledger: &Ledger) {
         contact_phone: PHONE.to_owned(),
         vulnerable: true,
     };
-    let sensor = |id: &str, premises: &str| Sensor {
-        id: DeviceId::new(id).unwrap(),
-        premises: Some(premises.to_owned()),
-        room: "浴室".to_owned(),
-        model: "CO-1".to_owned(),
-        interval_ms: MINUTE,
-        range_ppm: 1_000.0,
-    };
     let people = [
         person("duty", "王建国", Language::Zh),
         person("deputy", "Li Min", Language::En),
@@ -286,15 +302,7 @@ async fn fill(ledger: &Ledger) {
     ];
     let shift =
         |post: Post, person: &str| Shift { post, person: person.to_owned(), from: START - HOUR, to: START + 8 * HOUR };
-    let item = Quarantined {
-        position: Position(7),
-        received: START - SECOND,
-        client: HOSTILE.to_owned(),
-        topic: HOSTILE.to_owned(),
-        code: "not_json".to_owned(),
-        detail: HOSTILE.to_owned(),
-        payload: HOSTILE.as_bytes().to_vec(),
-    };
+    let item = Quarantined { topic: HOSTILE.to_owned(), ..quarantined(7, HOSTILE) };
     let mut tx = ledger.begin().await.unwrap();
     put_areas(&mut tx, &[area]).await.unwrap();
     put_premises(&mut tx, &[premises("P1", HOSTILE), premises("P2", "庆丰南路 18 号")]).await.unwrap();
