@@ -197,7 +197,8 @@ async fn check(gaswatch: &Gaswatch, sensor: &Sensor) -> anyhow::Result<usize> {
     let whole = |readings: &[support::gaswatch::Reading]| {
         let there: BTreeSet<u64> = readings.iter().filter_map(|reading| reading.seq).collect();
         let missing: Vec<u64> = sensor.acknowledged.difference(&there).copied().collect();
-        ensure!(missing.is_empty(), "{} lost {} acknowledged readings: {missing:?}", sensor.id, missing.len());
+        let first = &missing[..missing.len().min(20)];
+        ensure!(first.is_empty(), "{} lost {} acknowledged readings, first {first:?}", sensor.id, missing.len());
         Ok(())
     };
     let readings = gaswatch.readings_when(sensor.id, span, PATIENCE, whole).await?;
