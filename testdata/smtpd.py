@@ -1,10 +1,12 @@
 """SMTP server for tests: smtpd.py PORT MAILDIR CERTIFICATE KEY USER PASSWORD
 
-Takes mail only over STARTTLS and after a sign-in. Prints "ready" when it listens, then one JSON
-line per message taken.
+Takes mail only over STARTTLS and after a sign-in, and keeps it in the Maildir. Prints "ready" when
+it listens, then one JSON line for each message kept, with the texts as a mail program would show them.
 """
 
 import asyncio
+import email
+import email.policy
 import json
 import mailbox
 import ssl
@@ -25,11 +27,15 @@ def sign_in(server, session, envelope, mechanism, data):
 
 class Keeper:
     async def handle_DATA(self, server, session, envelope):
-        inbox.add(envelope.content)
+        key = inbox.add(envelope.content)
+        message = email.message_from_bytes(inbox.get_bytes(key), policy=email.policy.default)
+        bodies = [message.get_body([kind]) for kind in ("plain", "html")]
         taken = {
             "tls": session.ssl is not None,
             "signed_in": session.authenticated,
             "to": envelope.rcpt_tos,
+            "subject": message["subject"],
+            "texts": [body.get_content() for body in bodies if body],
         }
         print(json.dumps(taken), flush=True)
         return "250 2.0.0 kept"

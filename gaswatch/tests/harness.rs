@@ -8,7 +8,7 @@ use anyhow::ensure;
 use support::browser::Browser;
 use support::kannel::Kannel;
 use support::smtp::Smtp;
-use support::{PATIENCE, http_client};
+use support::{PATIENCE, eventually, http_client};
 
 #[tokio::test]
 async fn a_text_goes_through_kannel_to_the_phone() -> anyhow::Result<()> {
@@ -59,4 +59,28 @@ async fn the_browser_shows_a_page_and_is_gone_afterwards() -> anyhow::Result<()>
     browser.wait_gone("p", PATIENCE).await?;
     assert!(browser.complaints().await?.is_empty());
     browser.close().await
+}
+
+#[tokio::test]
+async fn a_browser_that_is_dropped_by_a_failed_test_leaves_nothing_running() -> anyhow::Result<()> {
+    let browser = Browser::start().await?;
+    let group = browser.group();
+    ensure!(is_alive(group)?, "the browser is not in the group of its driver");
+    drop(browser);
+    eventually("the end of the browser", PATIENCE, async || Ok((!is_alive(group)?).then_some(()))).await
+}
+
+/// Whether any process of the group still does something.
+fn is_alive(group: u32) -> anyhow::Result<bool> {
+    for entry in std::fs::read_dir("/proc")? {
+        // one that ends meanwhile has no file any more
+        let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
+        // pid (name) state parent group ..., where the name may hold anything
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let words: Vec<&str> = rest.split(' ').collect();
+        if words.get(2) == Some(&group.to_string().as_str()) && words[0] != "Z" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

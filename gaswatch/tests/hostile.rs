@@ -209,10 +209,9 @@ async fn a_megabyte_is_too_large() -> anyhow::Result<()> {
 async fn payloads_without_a_reading_are_refused_with_words() -> anyhow::Result<()> {
     let mut scene = Scene::set().await?;
     let mut mad = scene.connect(Version::V5).await?;
-    let useless: [&[u8]; 12] = [
+    let useless: [&[u8]; 11] = [
         b"",
         b"{}",
-        b"[]",
         b"null",
         b"42",
         b"\"co_ppm\"",
@@ -265,10 +264,8 @@ async fn mosquitto_s_publisher_understands_every_refusal() -> anyhow::Result<()>
         let wrong = Publisher { port, version, id: "S-mad", secret: "wrong" };
         let published = wrong.publish_lines(MAD_TOPIC, reading).await?;
         ensure!(!published.succeeded(), "{published:?}");
-        ensure!(
-            published.stderr.to_lowercase().contains("not authori") || published.stderr.contains("password"),
-            "{published:?}"
-        );
+        let words = published.stderr.to_lowercase();
+        ensure!(words.contains("not authori") || words.contains("password"), "{published:?}");
         let right = Publisher { port, version, id: "S-mad", secret: &scene.secret };
         let published = right.publish_lines(MAD_TOPIC, reading).await?;
         ensure!(published.succeeded(), "{published:?}");

@@ -3,15 +3,17 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use axum::extract::{Query, State};
 use model::Stamp;
 use support::gaswatch::Gaswatch;
 use support::mqtt::{Mqtt, Packet, Version, is_success};
 use support::{PATIENCE, Random, eventually};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -195,7 +197,8 @@ async fn check(gaswatch: &Gaswatch, sensor: &Sensor) -> anyhow::Result<usize> {
     let whole = |readings: &[support::gaswatch::Reading]| {
         let there: BTreeSet<u64> = readings.iter().filter_map(|reading| reading.seq).collect();
         let missing: Vec<u64> = sensor.acknowledged.difference(&there).copied().collect();
-        ensure!(missing.is_empty(), "{} lost {} acknowledged readings: {missing:?}", sensor.id, missing.len());
+        let first = &missing[..missing.len().min(20)];
+        ensure!(first.is_empty(), "{} lost {} acknowledged readings, first {first:?}", sensor.id, missing.len());
         Ok(())
     };
     let readings = gaswatch.readings_when(sensor.id, span, PATIENCE, whole).await?;
@@ -208,4 +211,104 @@ async fn check(gaswatch: &Gaswatch, sensor: &Sensor) -> anyhow::Result<usize> {
         ensure!(reading.at()? == Stamp(BEGIN + 1_000 * number as i64), "reading {number} became {reading:?}");
     }
     Ok(sensor.acknowledged.intersection(&seen).count())
+}
+
+/// Stands where an SMS gateway would: takes every text and remembers it.
+#[derive(Clone, Debug, Default)]
+struct Gateway {
+    texts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gateway {
+    /// Serves until the test ends; returns the gateway and the address to send to.
+    async fn start() -> anyhow::Result<(Gateway, String)> {
+        let gateway = Gateway::default();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("http://{}/cgi-bin/sendsms", listener.local_addr()?);
+        let send = async |State(gateway): State<Gateway>, Query(query): Query<BTreeMap<String, String>>| {
+            let text = query.get("text").cloned().unwrap_or_default();
+            match gateway.texts.lock() {
+                Ok(mut texts) => {
+                    texts.push(text);
+                    "0: Accepted for delivery"
+                }
+                Err(_) => "",
+            }
+        };
+        let routes =
+            axum::Router::new().route("/cgi-bin/sendsms", axum::routing::get(send)).with_state(gateway.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Ok((gateway, url))
+    }
+
+    fn texts_with(&self, words: &str) -> anyhow::Result<usize> {
+        let texts = self.texts.lock().map_err(|_| anyhow::anyhow!("the gateway panicked"))?;
+        Ok(texts.iter().filter(|text| text.contains(words)).count())
+    }
+}
+
+/// A home for each of the kills, one officer, who is told at once and only then.
+fn district_of_homes(homes: u64) -> String {
+    let mut district = String::from(
+        "[[area]]\nid = \"a\"\nname_zh = \"区\"\nname_en = \"Area\"\n\
+         [[person]]\nid = \"li\"\nname = \"李\"\nphone = \"13800000001\"\n\
+         [[shift]]\npost = \"duty_officer\"\nperson = \"li\"\n\
+         [[step]]\nlevel = \"danger\"\nafter_s = 0\nposts = [\"duty_officer\"]\n",
+    );
+    for home in 1..=homes {
+        district += &format!(
+            "[[premises]]\nid = \"P-{home}\"\narea = \"a\"\naddress = \"{}\"\n\
+             [[sensor]]\nid = \"S-{home}\"\npremises = \"P-{home}\"\ninterval_s = 60\n",
+            address(home)
+        );
+    }
+    district
+}
+
+/// No address is part of another.
+fn address(home: u64) -> String {
+    format!("巷{home}号")
+}
+
+#[tokio::test]
+async fn a_danger_acknowledged_just_before_a_kill_still_reaches_a_person() -> anyhow::Result<()> {
+    let kills = from_environment("GASWATCH_KILLS", KILLS)? / 2;
+    let seed = from_environment("GASWATCH_SEED", SEED)?;
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let (gateway, url) = Gateway::start().await?;
+    let settings = format!(
+        "[sms.kannel]\nurl = \"{url}\"\nusername = \"u\"\npassword = \"p\"\nfrom = \"10690000\"\n[log]\nfilter = \"warn\""
+    );
+    let mut gaswatch = Gaswatch::install(&settings, &district_of_homes(kills)).await?;
+    for home in 1..=kills {
+        gaswatch.serve().await?;
+        let sensor = format!("S-{home}");
+        let secret = gaswatch.secret(&sensor).await?;
+        let mut connection = Mqtt::connect(gaswatch.mqtt, Version::V5, &sensor, &secret).await?;
+        let (reason, words) =
+            connection.publish(&format!("gas/v1/sensors/{sensor}/readings"), r#"{"co_ppm":400,"seq":1}"#).await?;
+        ensure!(is_success(reason), "{reason:#x} {words:?}");
+        // at once, or in the middle of deciding and sending
+        sleep(Duration::from_micros(random.below(4) * random.below(10_000))).await;
+        gaswatch.kill().await?;
+    }
+    gaswatch.serve().await?;
+    for home in 1..=kills {
+        let told = eventually(&format!("a text about home {home}, seed {seed}"), PATIENCE, async || {
+            Ok(Some(gateway.texts_with(&address(home))?).filter(|texts| *texts > 0))
+        })
+        .await?;
+        ensure!(told <= 2, "home {home} was told {told} times, seed {seed}");
+        let sensor = format!("S-{home}");
+        let incidents = gaswatch.incidents().await?;
+        let of_it: Vec<_> = incidents.iter().filter(|incident| incident["sensor"] == sensor.as_str()).collect();
+        let [incident] = of_it[..] else { anyhow::bail!("{} incidents of {sensor}, seed {seed}", of_it.len()) };
+        let detail = gaswatch.api(&format!("/api/v1/incidents/{}", incident["id"]), &[]).await?;
+        let events = detail["events"].as_array().context("events are a list")?;
+        let opened = events.iter().filter(|event| event["kind"] == "opened").count();
+        assert_eq!(opened, 1, "{detail:#}");
+    }
+    println!("dangers {kills}, each told, kills {kills}");
+    gaswatch.stop().await
 }

@@ -122,6 +122,8 @@ async fn the_language_is_switched_and_stays() -> anyhow::Result<()> {
     sign_in(&browser, &gaswatch).await?;
     let heading = browser.wait("h1", PATIENCE).await?;
     assert_eq!(browser.text(&heading).await?, "报警");
+    let menu = browser.wait("details.menu summary", PATIENCE).await?;
+    browser.click(&menu).await?;
     let switch = browser.wait("button[name='language'][value='en']", PATIENCE).await?;
     browser.click(&switch).await?;
     browser.wait("html[lang='en'] #alarms", PATIENCE).await?;

@@ -79,6 +79,11 @@ impl Browser {
         Ok(browser)
     }
 
+    /// The process group of driver and browser.
+    pub(crate) fn group(&self) -> u32 {
+        self.group
+    }
+
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         value(self.client.post(format!("{}{path}", self.session)).json(body).send().await?).await
     }
@@ -166,7 +171,8 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // whatever of the browser is left; after close there is nothing
-        let _ = std::process::Command::new("sh")
+        // (the plain sh of Debian cannot signal groups)
+        let _ = std::process::Command::new("bash")
             .args(["-c", &format!("kill -KILL -- -{} 2>/dev/null", self.group)])
             .status();
     }

@@ -1,10 +1,9 @@
 //! A real SMTP server with STARTTLS, sign-in and a Maildir.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -25,12 +24,7 @@ impl Smtp {
     pub(crate) async fn start() -> anyhow::Result<Smtp> {
         let folder = tempfile::tempdir()?;
         let [port] = free_ports()?;
-        let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-        let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        openssl.args(["-days", "2", "-subj", "/CN=Gaswatch test", "-addext"]);
-        openssl.arg("subjectAltName=DNS:localhost,IP:127.0.0.1").arg("-keyout").arg(&key).arg("-out").arg(&certificate);
-        output(&mut openssl).await?;
+        let (certificate, key) = certificate(folder.path()).await?;
 
         let python = std::env::var_os("GASWATCH_TEST_PYTHON").unwrap_or_else(|| "python3".into());
         let mut command = Command::new(python);
@@ -55,88 +49,53 @@ impl Smtp {
             "[email]\nurl = \"smtp://{USER}:{PASSWORD}@localhost:{}?tls=required\"\n\
              from = \"Gaswatch <gaswatch@example.org>\"\nca_file = \"{}\"\n",
             self.port,
-            self.folder.path().join("certificate.pem").display()
+            self.folder.path().join("ca.pem").display()
         )
     }
 
-    /// Waits for a message to `address` whose text contains `words`, and returns the text. The server
-    /// must have taken it over TLS from a client that signed in.
-    pub(crate) async fn mail_to(&mut self, address: &str, words: &str) -> anyhow::Result<String> {
-        let wanted = format!("mail to {address} with {words:?}");
-        let inbox = self.folder.path().join("mail/new");
-        let text = eventually(&wanted, PATIENCE, async || {
+    /// Waits for a message to `address` and returns it. The server must have taken it over TLS from a
+    /// client that signed in.
+    pub(crate) async fn mail_to(&mut self, address: &str) -> anyhow::Result<Mail> {
+        let found = eventually(&format!("mail to {address}"), PATIENCE, async || {
             self.process.check_running()?;
-            for path in files(&inbox)? {
-                let message = std::fs::read_to_string(&path)?;
-                let text = readable(&message).with_context(|| format!("reading {message}"))?;
-                if header(&message, "To").contains(address) && text.contains(words) {
-                    return Ok(Some(text));
-                }
-            }
-            Ok(None)
-        });
-        let text = text.await?;
-        let log = self.process.log();
-        let taken: Vec<serde_json::Value> =
-            log.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str).collect::<Result<_, _>>()?;
-        ensure!(!taken.is_empty(), "the server kept mail without saying so:\n{log}");
-        ensure!(taken.iter().all(|mail| mail["tls"] == true && mail["signed_in"] == true), "mail in the open:\n{log}");
-        Ok(text)
+            let log = self.process.log();
+            // a line that is still being written has no end
+            let whole = log.split_inclusive('\n').filter(|line| line.starts_with('{') && line.ends_with('\n'));
+            let mails: Vec<Mail> = whole.map(serde_json::from_str).collect::<Result<_, _>>()?;
+            Ok(mails.into_iter().find(|mail| mail.to.iter().any(|to| to == address)))
+        })
+        .await;
+        let mail = found.with_context(|| self.process.log_end())?;
+        ensure!(mail.tls && mail.signed_in, "mail in the open: {mail:?}");
+        Ok(mail)
     }
 }
 
-fn files(folder: &PathBuf) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    entries.map(|entry| Ok(entry?.path())).collect()
+/// A message as the server kept it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Mail {
+    tls: bool,
+    signed_in: bool,
+    to: Vec<String>,
+    pub(crate) subject: String,
+    /// Plain text, then HTML, as far as there are any.
+    pub(crate) texts: Vec<String>,
 }
 
-fn split(message: &str) -> (&str, &str) {
-    message.split_once("\r\n\r\n").or_else(|| message.split_once("\n\n")).unwrap_or((message, ""))
-}
-
-/// A header's value, continuation lines included.
-fn header(message: &str, name: &str) -> String {
-    let mut value = String::new();
-    let mut is_wanted = false;
-    for line in split(message).0.lines() {
-        if line.starts_with([' ', '\t']) {
-            if is_wanted {
-                value.push_str(line);
-            }
-            continue;
-        }
-        let (found, rest) = line.split_once(':').unwrap_or((line, ""));
-        is_wanted = found.eq_ignore_ascii_case(name);
-        if is_wanted {
-            value.push_str(rest.trim());
-        }
-    }
-    value
-}
-
-/// The text of a message of one part, decoded.
-fn readable(message: &str) -> anyhow::Result<String> {
-    let body = split(message).1;
-    Ok(match header(message, "Content-Transfer-Encoding").to_ascii_lowercase().as_str() {
-        "base64" => {
-            let packed: String = body.split_whitespace().collect();
-            String::from_utf8(STANDARD.decode(packed)?)?
-        }
-        "quoted-printable" => quoted_printable(body)?,
-        _ => body.to_owned(),
-    })
-}
-
-fn quoted_printable(body: &str) -> anyhow::Result<String> {
-    let joined = body.replace("=\r\n", "").replace("=\n", "");
-    let mut bytes = Vec::with_capacity(joined.len());
-    let mut rest = joined.as_str();
-    while let Some(at) = rest.find('=') {
-        bytes.extend(rest[..at].bytes());
-        let digits = rest.get(at + 1..at + 3).context("an = without two hex digits")?;
-        bytes.push(u8::from_str_radix(digits, 16)?);
-        rest = &rest[at + 3..];
-    }
-    bytes.extend(rest.bytes());
-    Ok(String::from_utf8(bytes)?)
+/// Makes a certificate authority in `ca.pem` and a server certificate signed by it; returns the latter
+/// and its key.
+async fn certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let file = |name: &str| folder.join(name);
+    let new_key = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let mut authority = Command::new("openssl");
+    authority.args(new_key).args(["-subj", "/CN=Gaswatch test authority"]);
+    authority.arg("-keyout").arg(file("ca.key")).arg("-out").arg(file("ca.pem"));
+    output(&mut authority).await?;
+    let mut server = Command::new("openssl");
+    server.args(new_key).args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    server.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    server.arg("-CA").arg(file("ca.pem")).arg("-CAkey").arg(file("ca.key"));
+    server.arg("-keyout").arg(file("server.key")).arg("-out").arg(file("server.pem"));
+    output(&mut server).await?;
+    Ok((file("server.pem"), file("server.key")))
 }
