@@ -8,9 +8,10 @@ use crate::incident::{Decision, Incident};
 
 /// A message that is decided this long after it was due says that it is delayed.
 pub(crate) const DELAYED_AFTER: i64 = 60 * SECOND;
-/// Two concatenated parts: UCS-2 has 67 characters in each, the GSM alphabet 153.
-pub(crate) const MOST_UCS2: usize = 134;
-pub(crate) const MOST_GSM: usize = 306;
+/// Three concatenated parts: UCS-2 has 67 characters in each, the GSM alphabet 153. Two are not
+/// enough for an English text with a Chinese address and a link.
+pub(crate) const MOST_UCS2: usize = 3 * 67;
+pub(crate) const MOST_GSM: usize = 3 * 153;
 /// No address needs more, and shortening stays cheap.
 const MOST_PLACE: usize = 200;
 
@@ -28,7 +29,7 @@ impl Message<'_> {
         self.language == Language::Zh
     }
 
-    /// A text message of at most two parts, most important first. The place is shortened to make
+    /// A text message of at most three parts, most important first. The place is shortened to make
     /// it fit, the link never is.
     pub(crate) fn sms(&self, link: &str) -> String {
         let mark = self.marks();

@@ -1,8 +1,10 @@
 //! Commands of the operator. These may print: standard output is their result.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::DeviceId;
 use registry::people::{Account, Language, Person, StaffRole, put_people};
 use store::Clock;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, Book, Listeners};
 use crate::config::Config;
@@ -29,37 +31,60 @@ pub(crate) fn say_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
-/// Resolves at SIGTERM or SIGINT.
-pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, heard from the moment this is made.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(crate) fn hear() -> anyhow::Result<StopSignals> {
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Resolves at the first of either.
+    pub(crate) async fn asked_to_stop(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     logging::start(&config.log);
     demo::refuse_demo_data(&config.data)?;
+    let signals = StopSignals::hear()?;
     let listeners = Listeners::bind(config).await?;
     let app = App::start(config, Clock::wall(), listeners, false).await?;
     say(&format!("console  {}", config.public_url(app.http)));
     say(&format!("sensors  mqtt://{}", app.mqtt));
     if let Some(password) = first_administrator(&app.book).await? {
-        say(&format!("\nFirst start: sign in as admin with password {password}"));
-        say(
-            "It is shown only now. Next: describe your district in a file and `gaswatch import` it (docs/district-file.md).",
-        );
+        say(&format!("\nFirst start: sign in as admin with {}", hand_over(&password, &config.data)?));
+        say("Next: describe your district in a file and `gaswatch import` it (docs/district-file.md).");
     }
-    let stop = async {
-        if let Err(error) = asked_to_stop().await {
-            tracing::error!(%error, "signals cannot be heard; stop this process with kill -9");
-            std::future::pending::<()>().await;
-        }
-    };
-    app.run(stop).await
+    app.run(signals.asked_to_stop()).await
+}
+
+/// Tells the first password to the person at the terminal; where there is none, standard output is
+/// somebody's log, and a private file is the place.
+fn hand_over(password: &str, data: &Path) -> anyhow::Result<String> {
+    if std::io::stdout().is_terminal() {
+        return Ok(format!("password {password} (shown only now)"));
+    }
+    let path = data.join("first-password.txt");
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(password.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(format!("the password in {}; change it with `gaswatch password admin` and remove the file", path.display()))
 }
 
 /// Makes an administrator when there is no account yet, and returns the password.

@@ -282,7 +282,7 @@ impl Config {
         );
         line("", format!("from = {}", quoted(&self.email.from)));
         line(
-            "PEM file of your own certificate authority; empty = the system's",
+            "PEM file of your own certificate authority (not the server's own certificate); empty = the system's",
             format!("ca_file = {}", quoted(&self.email.ca_file)),
         );
         line("", "\n[log]".to_owned());

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Listeners, make_private};
-use crate::commands::{asked_to_stop, new_password, say};
+use crate::commands::{StopSignals, new_password, say};
 use crate::config::{Config, Http, Kannel, Log, Mqtt};
 use crate::logging;
 
@@ -53,6 +53,7 @@ const NOTE_TIME_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     logging::start(&Log::default());
+    let signals = StopSignals::hear()?;
     let mark = Mark::open(&options.data)?;
     let clock = Clock::scaled(mark.now.max(Clock::wall().now()), options.speed);
 
@@ -107,10 +108,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let noting = tokio::spawn(note_time(options.data.clone(), clock, stop.clone()));
     let outcome = app
         .run(async {
-            if let Err(error) = asked_to_stop().await {
-                tracing::error!(%error, "signals cannot be heard");
-                std::future::pending::<()>().await;
-            }
+            signals.asked_to_stop().await;
             // the sensors go before the front door does
             stop.cancel();
             match simulation.await {
