@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! * [`pipeline`]: the main path after the journal, [`Pipeline::take`] names its steps.
+//! * [`pipeline`]: the main path after the journal, `Pipeline::take` names its steps.
 //! * [`repeats`]: recognises what a device sent again.
 //! * [`counters`]: what went through, for metrics.
 
