@@ -4,8 +4,8 @@
 //!
 //! # Layout
 //!
-//! * [`time`]: [`Stamp`](time::Stamp), the one form of an instant.
-//! * [`id`]: [`DeviceId`](id::DeviceId), the id a sensor, scanner or integration signs in with.
+//! * [`time`]: [`Stamp`], the one form of an instant.
+//! * [`id`]: [`DeviceId`], the id a sensor, scanner or integration signs in with.
 //! * [`topic`], [`rights`]: the MQTT contract, and who may use which part of it.
 //! * [`reading`], [`decode`]: what a sensor says, and how its JSON becomes that.
 //! * [`dose`]: time-weighted CO exposure against an alarm standard.

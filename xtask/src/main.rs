@@ -52,7 +52,8 @@ fn run(task: &Task) -> anyhow::Result<()> {
             &root,
             &target,
             "tests",
-            &["test", "--workspace", "--features", "gaswatch/live"],
+            // what the tests measured is part of the result
+            &["test", "--workspace", "--features", "gaswatch/live", "--", "--show-output"],
             &[("GASWATCH_TEST_PYTHON", &python.to_string_lossy())],
         ),
         cargo(
