@@ -193,7 +193,8 @@ fn unknown(what: &str, text: &str) -> AlertError {
     AlertError::Invalid(format!("the ledger has an unknown {what} {text:?}"))
 }
 
-/// Who can be reached now, as one transaction sees it.
+/// Who can be reached now. A row that cannot be read is passed over with an error: it must not keep
+/// the others from being told.
 pub(crate) struct Roster {
     steps: Vec<Step>,
     on_shift: Vec<(Post, String)>,
@@ -204,15 +205,24 @@ pub(crate) struct Roster {
 impl Roster {
     pub(crate) async fn read(tx: &mut Tx, registry: &Registry, now: Stamp) -> Result<Roster, AlertError> {
         let rows = sqlx::query(SELECT_PLAN).fetch_all(&mut **tx).await?;
-        let steps = with_defaults(&rows)?;
+        let steps = with_defaults(&rows).unwrap_or_else(|error| {
+            tracing::error!(%error, "the escalation plan cannot be read, taking the default");
+            default_plan()
+        });
         let rows =
             sqlx::query("SELECT post, person, starts, ends FROM shifts WHERE ends > $1 ORDER BY starts, post, person")
                 .bind((now - REMEMBERED).0)
                 .fetch_all(&mut **tx)
                 .await?;
-        let shifts = rows.iter().map(shift).collect::<Result<Vec<Shift>, AlertError>>()?;
+        let readable =
+            |row: &AnyRow| shift(row).inspect_err(|error| tracing::error!(%error, "a shift is skipped")).ok();
+        let shifts: Vec<Shift> = rows.iter().filter_map(readable).collect();
         let people = registry.people().await?;
-        let mut everybody: BTreeSet<String> = registry.accounts().await?.into_iter().map(|a| a.person).collect();
+        let accounts = registry.accounts().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "accounts cannot be read; only people on shifts are told");
+            Vec::new()
+        });
+        let mut everybody: BTreeSet<String> = accounts.into_iter().map(|account| account.person).collect();
         let mut on_shift = Vec::new();
         for shift in shifts {
             if shift.from <= now && now < shift.to {

@@ -107,17 +107,18 @@ pub fn judge(
     expected: Expected,
 ) -> Verdict {
     let time = reading.time.min(received);
+    let ppm = reading.co_ppm.filter(|ppm| ppm.is_finite() && *ppm >= 0.0 && !reading.flags.has(Flags::CO_UNUSABLE));
     if memory.is_excused(reading.state, time, received) {
+        memory.watch_excused(ppm, time, received, expected);
         return Verdict::default();
     }
-    let is_late = reading.flags.has(Flags::LATE);
-    let ppm = reading.co_ppm.filter(|ppm| ppm.is_finite() && *ppm >= 0.0 && !reading.flags.has(Flags::CO_UNUSABLE));
     let is_alarm = reading.state == Some(SensorState::Alarm);
+    memory.follow_clock(time, received, expected);
     let is_newest = memory.last.is_none_or(|last| time >= last.time);
 
     let mut has_dose = false;
     if let Some(ppm) = ppm {
-        if !is_late && time >= memory.dose.at {
+        if time >= memory.dose.at {
             memory.dose.take(profile, time, ppm, expected.interval);
             has_dose = memory.dose.is_alarm() && ppm >= RISK_PPM;
         }
@@ -126,7 +127,7 @@ pub fn judge(
             memory.silent_due = (ppm >= RISK_PPM).then(|| received + expected.hold());
         }
     }
-    if is_newest && !is_late {
+    if is_newest {
         memory.count_calm(reading.state, ppm);
     }
 
@@ -168,6 +169,28 @@ impl Memory {
         };
         let since = *self.excused.get_or_insert(Excused { received, time });
         received.since(since.received).max(time.since(since.time)) < believed
+    }
+
+    /// An excuse covers the value, not silence after it: when nothing comes once it has run out,
+    /// somebody must look.
+    fn watch_excused(&mut self, ppm: Option<f32>, time: Stamp, received: Stamp, expected: Expected) {
+        let Some(ppm) = ppm else { return };
+        if self.last.is_none_or(|last| time >= last.time) {
+            self.last = Some(Last { ppm, time, received });
+            self.silent_due = (ppm >= RISK_PPM).then(|| received + WARMUP_BELIEVED.max(expected.hold()));
+        }
+    }
+
+    /// A sensor whose clock was set back would never be newest again, so its dose, its calm and its
+    /// silence would stand still. When nothing newer has come for as long as a value holds, time
+    /// goes on from the reading's own; the exposure so far is kept.
+    fn follow_clock(&mut self, time: Stamp, received: Stamp, expected: Expected) {
+        let Some(last) = self.last else { return };
+        if time < last.time && received.since(last.received) > expected.hold() {
+            self.last = Some(Last { time, ..last });
+            self.dose.at = time;
+            self.dose.held_until = time;
+        }
     }
 
     fn count_calm(&mut self, state: Option<SensorState>, ppm: Option<f32>) {

@@ -129,17 +129,20 @@ pub(crate) async fn readings(
     }))
 }
 
+/// The longest span read at once: a month's file at the most.
+const MOST_STEP: i64 = 16 * DAY;
+
 /// More than [`MOST_READINGS`] if there are so many, without reading years into memory: the span is
 /// walked in steps that grow while little is found.
 async fn collect(shared: &Shared, id: &DeviceId, from: Stamp, to: Stamp) -> Result<Vec<Reading>, Fault> {
     let mut found = Vec::new();
-    let (mut start, mut step) = (from.max(Stamp(0)), DAY);
+    let (mut start, mut step) = (from.max(Stamp::EARLIEST), DAY);
     let to = to.min(Stamp::LATEST);
     while start < to && found.len() <= MOST_READINGS {
         let end = (start + step).min(to);
         let part = shared.readings.range(id, start, end).await?;
         if part.len() < MOST_READINGS / 10 {
-            step = step.saturating_mul(2);
+            step = (2 * step).min(MOST_STEP);
         }
         found.extend(part);
         start = end;
@@ -283,7 +286,8 @@ fn incident_json(incident: &Incident, caller: &Caller) -> IncidentJson {
         },
         premises: incident.premises.clone(),
         area: incident.area.clone(),
-        address: incident.address.clone(),
+        // where somebody lives, and what was found there, is not for other systems
+        address: incident.address.clone().filter(|_| caller.integration().is_none()),
         room: incident.room.clone(),
         sensor: incident.sensor.to_string(),
         decision: DecisionJson { code: incident.decision.code(), words: incident.decision.words(Language::En) },
@@ -300,7 +304,7 @@ fn incident_json(incident: &Incident, caller: &Caller) -> IncidentJson {
             },
         }),
         resolved: incident.resolved.map(|at| at.to_string()),
-        outcome: incident.outcome.as_ref().map(|outcome| OutcomeJson {
+        outcome: incident.outcome.as_ref().filter(|_| caller.integration().is_none()).map(|outcome| OutcomeJson {
             cause: outcome.cause.clone(),
             people_affected: outcome.people_affected,
             action: outcome.action.clone(),

@@ -207,6 +207,13 @@ impl Config {
             let problem = "must begin with http:// or https://".to_owned();
             return Err(wrong("http.public_url", public_url, problem));
         }
+        let sends = !self.sms.kannel.url.is_empty() || !self.email.url.is_empty();
+        if sends && public_url.is_empty() {
+            let problem = "needed where messages are sent: the links in them must open on a phone, \
+                           for example https://gaswatch.example.org"
+                .to_owned();
+            return Err(wrong("http.public_url", "", problem));
+        }
         if !self.email.url.is_empty() && self.email.from.is_empty() {
             let problem = "needed beside email.url, for example Gaswatch <gaswatch@example.org>".to_owned();
             return Err(wrong("email.from", "", problem));
@@ -354,6 +361,12 @@ mod tests {
         assert!(variable.contains("GASWATCH__MQTT__LISTEN"), "{variable}");
         let zone = parse("[district]\ntime_zone = \"Mars/Base\"", &[]).unwrap_err().to_string();
         assert!(zone.contains("district.time_zone") && zone.contains("Mars/Base"), "{zone}");
+    }
+
+    #[test]
+    fn messages_need_an_address_that_phones_can_open() {
+        let error = parse("[sms.kannel]\nurl = \"http://127.0.0.1:13013/cgi-bin/sendsms\"", &[]).unwrap_err();
+        assert!(error.to_string().contains("http.public_url"), "{error}");
     }
 
     #[test]

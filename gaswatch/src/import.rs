@@ -1,5 +1,6 @@
 //! The district file: a small district written by hand, in TOML. See `docs/district-file.md`.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use alerts::plan::{Post, Shift, Step, put_plan, put_shifts};
@@ -7,6 +8,7 @@ use anyhow::{Context as _, bail};
 use model::rights::Role;
 use model::time::SECOND;
 use model::{DeviceId, Level, Stamp};
+use registry::credentials::{Credential, put_credentials};
 use registry::people::{Account, Language, Person, StaffRole, put_people};
 use registry::places::{Area, Premises, PremisesClass, put_areas, put_premises};
 use registry::sensors::{Sensor, put_sensors};
@@ -181,6 +183,14 @@ pub(crate) async fn import(book: &Book, file: &DistrictFile) -> anyhow::Result<C
     let shifts = read_all("shift", &file.shift, |row| format!("of {}", row.person), ShiftRow::read)?;
     let steps = read_steps(&file.step)?;
 
+    check_entries(book, file)?;
+    for shift in &shifts {
+        let is_known = people.iter().any(|person| person.id == shift.person);
+        if !is_known && book.registry.person(&shift.person).await?.is_none() {
+            bail!("shift of {}: there is no such person, so an alarm would reach nobody", shift.person);
+        }
+    }
+
     let mut tx = book.ledger.begin().await?;
     put_areas(&mut tx, &areas).await?;
     put_premises(&mut tx, &premises).await?;
@@ -192,14 +202,31 @@ pub(crate) async fn import(book: &Book, file: &DistrictFile) -> anyhow::Result<C
     }
     tx.commit().await?;
 
-    for (account, row) in accounts.iter().zip(&file.account) {
+    // what already lets somebody in is left alone: passwords that were changed, secrets that devices
+    // hold, credentials that were revoked
+    let known: HashSet<String> = book.registry.accounts().await?.into_iter().map(|account| account.login).collect();
+    for (account, row) in accounts.iter().zip(&file.account).filter(|(account, _)| !known.contains(&account.login)) {
         book.registry.put_account(account, &row.password).await.with_context(|| format!("account {}", row.login))?;
     }
-    let ids: Vec<DeviceId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
-    book.credentials.enrol_sensors(&ids).await?;
+    let known: HashMap<DeviceId, Credential> =
+        book.credentials.list().into_iter().map(|credential| (credential.id.clone(), credential)).collect();
+    let fresh: Vec<DeviceId> =
+        sensors.iter().map(|sensor| sensor.id.clone()).filter(|id| !known.contains_key(id)).collect();
+    book.credentials.enrol_sensors(&fresh).await?;
     for row in &file.integration {
-        book.credentials.enrol(&row.id, Role::Integration, &row.filters).await?;
+        match known.get(&row.id) {
+            None => {
+                book.credentials.enrol(&row.id, Role::Integration, &row.filters).await?;
+            }
+            Some(credential) => {
+                let changed = Credential { filters: row.filters.clone(), ..credential.clone() };
+                let mut tx = book.ledger.begin().await?;
+                put_credentials(&mut tx, &[changed]).await?;
+                tx.commit().await?;
+            }
+        }
     }
+    book.credentials.refresh().await?;
     book.registry.reload().await?;
     Ok(Counts {
         areas: areas.len(),
@@ -212,6 +239,48 @@ pub(crate) async fn import(book: &Book, file: &DistrictFile) -> anyhow::Result<C
         integrations: file.integration.len(),
     })
 }
+
+/// What is written after the main transaction must be right before it, so that a wrong row really
+/// imports nothing.
+fn check_entries(book: &Book, file: &DistrictFile) -> anyhow::Result<()> {
+    for row in &file.account {
+        if row.password.chars().count() < SHORTEST_PASSWORD {
+            bail!("account {}: the password needs at least {SHORTEST_PASSWORD} characters", row.login);
+        }
+    }
+    let roles: HashMap<DeviceId, Role> =
+        book.credentials.list().into_iter().map(|credential| (credential.id, credential.role)).collect();
+    let sensors = file.sensor.iter().map(|row| (&row.id, Role::Sensor));
+    let integrations = file.integration.iter().map(|row| (&row.id, Role::Integration));
+    let mut seen: HashMap<&DeviceId, Role> = HashMap::new();
+    for (id, role) in sensors.chain(integrations) {
+        if let Some(other) = roles.get(id).filter(|known| **known != role) {
+            bail!("{id} is enrolled as {}; it cannot be {} too", other.as_str(), role.as_str());
+        }
+        if seen.insert(id, role).is_some() {
+            bail!("{id} stands in the file twice");
+        }
+    }
+    for row in &file.integration {
+        for filter in &row.filters {
+            model::topic::check_filter(filter).with_context(|| format!("integration {}: filter {filter:?}", row.id))?;
+        }
+    }
+    for row in file.step.iter().filter(|row| !(0..=MOST_WAIT_S).contains(&row.after_s)) {
+        bail!("step of {}: after_s = {} is not between 0 and {MOST_WAIT_S}", row.level, row.after_s);
+    }
+    for row in file.sensor.iter().filter(|row| !(1..=MOST_INTERVAL_S).contains(&row.interval_s)) {
+        bail!("sensor {}: interval_s = {} is not between 1 and {MOST_INTERVAL_S}", row.id, row.interval_s);
+    }
+    Ok(())
+}
+
+/// As the registry asks.
+const SHORTEST_PASSWORD: usize = 10;
+/// A step later than an hour is a slip of the pen.
+const MOST_WAIT_S: i64 = 3_600;
+/// No sensor reports less often than every two days (25 h is the longest the standards know).
+const MOST_INTERVAL_S: i64 = 2 * 24 * 3_600;
 
 /// Reads each row, naming the one that is wrong.
 fn read_all<Row, Record>(
@@ -388,6 +457,33 @@ mod tests {
         let placed = book.registry.placed(&DeviceId::new("S1").unwrap()).unwrap();
         assert_eq!(placed.address.as_deref(), Some("石井街潭村西街7号302"));
         assert!(book.credentials.authenticate("S1", secret.as_bytes()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn importing_again_lets_nobody_in_or_out() {
+        let (_dir, book) = book().await;
+        let file = DistrictFile::parse(FILE).unwrap();
+        import(&book, &file).await.unwrap();
+        let sensor = DeviceId::new("S1").unwrap();
+        let secret = book.credentials.secret(&sensor).unwrap();
+        book.credentials.revoke(&sensor).await.unwrap();
+        let account = book.registry.accounts().await.unwrap().remove(0);
+        book.registry.put_account(&account, "changed since then").await.unwrap();
+        import(&book, &file).await.unwrap();
+        assert!(book.credentials.authenticate("S1", secret.as_bytes()).is_err(), "still revoked");
+        let now = Stamp(1_780_000_000_000);
+        assert!(book.registry.sign_in("li", "changed since then", now).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_shift_of_nobody_is_refused() {
+        let (_dir, book) = book().await;
+        let wrong = FILE.replace(
+            "post = \"duty_officer\"\n        person = \"li\"",
+            "post = \"duty_officer\"\n        person = \"lee\"",
+        );
+        let error = import(&book, &DistrictFile::parse(&wrong).unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("lee"), "{error:#}");
     }
 
     #[tokio::test]

@@ -76,7 +76,7 @@ impl Pipeline {
     /// When the ledger cannot be read.
     pub async fn open(parts: Parts) -> Result<Pipeline, IngestError> {
         let saved = parts.ledger.applied(CONSUMER).await?;
-        let position = saved.min(parts.alerts.applied()).min(parts.readings.applied());
+        let position = parts.journal.beyond_gap(saved.min(parts.alerts.applied()).min(parts.readings.applied()));
         tracing::info!(position = position.0, durable = parts.journal.durable().0, "pipeline starts");
         Ok(Pipeline {
             parts,
@@ -139,7 +139,7 @@ impl Pipeline {
         self.store(&sorted);
         self.counters.readings.add(sorted.observations.len() as u64);
         self.counters.repeats.add(sorted.repeats);
-        self.position = sorted.last;
+        self.position = self.parts.journal.beyond_gap(sorted.last);
         self.counters.position.set(self.position.0);
     }
 
@@ -237,7 +237,7 @@ impl Pipeline {
             let readings: Vec<Reading> = run.iter().map(|observation| observation.reading).collect();
             self.parts.readings.append(&first.sensor, first.received, &readings, first.position);
         }
-        self.stored = sorted.last;
+        self.stored = self.parts.journal.beyond_gap(sorted.last);
         self.parts.readings.advance(self.stored);
     }
 
@@ -258,7 +258,7 @@ impl Pipeline {
                 if let Entry::Readings { sensor, received, readings } = &record.entry {
                     self.parts.readings.append(sensor, *received, readings, record.position);
                 }
-                self.stored = record.position;
+                self.stored = self.parts.journal.beyond_gap(record.position);
             }
             self.parts.readings.advance(self.stored);
         }

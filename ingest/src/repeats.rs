@@ -2,7 +2,8 @@
 //!
 //! A repeat is the same sensor saying the same thing: same number, same time, same values. A number
 //! alone is not enough, because a sensor that restarts begins again at 0, and the reading it would
-//! cost could be the one that matters. Older repeats, and those across a restart of Gaswatch, are
+//! cost could be the one that matters. A reading with neither number nor time of its own is never
+//! taken for a repeat: clean air reads 0 every minute. Older repeats, and those across a restart of Gaswatch, are
 //! merged by the readings store, which keeps one reading per time and number.
 
 use std::collections::HashSet;
@@ -42,6 +43,9 @@ impl Repeats {
 
     /// True when this reading has been seen before; remembers it.
     pub fn is_repeat(&mut self, sensor: &DeviceId, reading: &Reading, received: Stamp) -> bool {
+        if reading.seq.is_none() && !has_own_time(reading) {
+            return false;
+        }
         if received.since(self.begun) >= REMEMBERED || self.newer.len() >= self.most {
             self.older = std::mem::take(&mut self.newer);
             self.begun = received;
@@ -55,10 +59,7 @@ impl Repeats {
         hasher.write(sensor.as_str().as_bytes());
         hasher.write_u64(reading.seq.map_or(u64::MAX, |seq| seq));
         // our own time of receipt differs for each copy and says nothing about the reading
-        let is_own_time = !reading.flags.has(Flags::TIME_OF_RECEIPT)
-            && !reading.flags.has(Flags::TIME_UNUSABLE)
-            && !reading.flags.has(Flags::TIME_SHIFTED);
-        hasher.write_i64(if is_own_time { reading.time.0 } else { i64::MIN });
+        hasher.write_i64(if has_own_time(reading) { reading.time.0 } else { i64::MIN });
         for value in [reading.co_ppm, reading.lel_pct, reading.temperature_c, reading.humidity_pct, reading.battery_pct]
         {
             hasher.write_u32(value.map_or(u32::MAX, f32::to_bits));
@@ -66,6 +67,13 @@ impl Repeats {
         hasher.write_u8(reading.state.map_or(u8::MAX, |state| state as u8));
         hasher.finish()
     }
+}
+
+/// Whether the time is as the sensor sent it, so that a copy has the same.
+fn has_own_time(reading: &Reading) -> bool {
+    !reading.flags.has(Flags::TIME_OF_RECEIPT)
+        && !reading.flags.has(Flags::TIME_UNUSABLE)
+        && !reading.flags.has(Flags::TIME_SHIFTED)
 }
 
 /// The fingerprints are hashes already.
@@ -129,6 +137,16 @@ mod tests {
         let copy = Reading { time: NOW + 3, ..untimed };
         assert!(repeats.is_repeat(&sensor(), &copy, NOW + 3));
         assert!(!repeats.is_repeat(&sensor(), &Reading { seq: Some(8), ..copy }, NOW + 3));
+    }
+
+    #[test]
+    fn clean_air_every_minute_is_not_a_repeat() {
+        let mut repeats = Repeats::default();
+        for minute in 0..5 {
+            let mut untimed = Reading { time: NOW + minute * MINUTE, co_ppm: Some(0.0), ..Reading::default() };
+            untimed.flags.add(Flags::TIME_OF_RECEIPT);
+            assert!(!repeats.is_repeat(&sensor(), &untimed, untimed.time), "minute {minute}");
+        }
     }
 
     #[test]

@@ -12,12 +12,16 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::reading::{Flags, MOST_PPM, Reading, SensorState};
-use crate::time::{MINUTE, Stamp};
+use crate::time::{DAY, MINUTE, Stamp};
+
+mod salvage;
 
 /// A payload may hold at most this many readings.
 pub const MOST_READINGS: usize = 4_000;
 /// A batch further ahead of our clock than this is shifted back as one.
 pub const MOST_AHEAD: i64 = 2 * MINUTE;
+/// A time further ahead of its batch's middle than this is one element's mistake, not the clock's.
+const MOST_APART: i64 = DAY;
 /// A reading received longer than this after its time is marked late.
 pub const LATE_AFTER: i64 = 10 * MINUTE;
 
@@ -81,14 +85,31 @@ pub fn readings(payload: &[u8], received: Stamp) -> Decoded {
         for reading in &mut decoded.readings {
             reading.flags.add(Flags::SALVAGED);
         }
+        decoded.salvage(payload, received);
     }
     decoded.settle_times(received);
     decoded
 }
 
 impl Decoded {
-    /// Shifts a batch that is ahead of our clock, and marks late readings.
+    /// Adds what a refused payload still says, unless a reading says as much already.
+    fn salvage(&mut self, payload: &[u8], received: Stamp) {
+        let (ppm, state) = salvage::vital(payload);
+        let known = self.readings.iter().filter_map(|reading| reading.co_ppm).reduce(f32::max);
+        let is_new = ppm.is_some_and(|ppm| known.is_none_or(|known| ppm > f64::from(known)))
+            || (state.is_some() && self.readings.iter().all(|reading| reading.state != state));
+        if is_new {
+            let mut fields = Fields { co: ppm.map(Co::Value), known: 1, ..Fields::default() };
+            fields.reading.state = state;
+            fields.reading.flags.add(Flags::SALVAGED);
+            self.take(None, fields, received);
+        }
+    }
+
+    /// Puts readings in order of time, shifts a batch that is ahead of our clock, marks late readings.
     fn settle_times(&mut self, received: Stamp) {
+        self.drop_wild_times(received);
+        self.readings.sort_by_key(|reading| reading.time);
         let Some(newest) = self.readings.iter().map(|reading| reading.time).max() else { return };
         let ahead = newest.since(received);
         if ahead > MOST_AHEAD {
@@ -105,6 +126,19 @@ impl Decoded {
             if received.since(reading.time) > LATE_AFTER {
                 reading.flags.add(Flags::LATE);
             }
+        }
+    }
+
+    /// One element with a time far ahead of the others must not drag the batch into the past.
+    fn drop_wild_times(&mut self, received: Stamp) {
+        let mut times: Vec<Stamp> = self.readings.iter().map(|reading| reading.time).collect();
+        times.sort_unstable();
+        // the lower middle: of two, the one that can be true
+        let Some(middle) = times.get((times.len().max(1) - 1) / 2) else { return };
+        let most = (*middle).max(received) + MOST_APART;
+        for reading in self.readings.iter_mut().filter(|reading| reading.time > most && reading.time > *middle) {
+            reading.time = received;
+            reading.flags.add(Flags::TIME_UNUSABLE);
         }
     }
 
@@ -354,6 +388,8 @@ fn co(raw: &str) -> Option<Co> {
     }
     Some(match number(raw) {
         Some(ppm) if ppm >= 0.0 => Co::Value(ppm),
+        // digits beyond what a number can hold are very much, not nothing
+        None if raw.parse() == Ok(f64::INFINITY) => Co::Value(f64::from(MOST_PPM)),
         _ => Co::Unusable,
     })
 }

@@ -160,7 +160,11 @@ impl Registry {
 
 fn person_of(row: &AnyRow) -> Result<Person, RegistryError> {
     let id: String = row.try_get(0)?;
-    let language = Language::parse(row.try_get(4)?).ok_or_else(|| damaged("people", &id, "unknown language"))?;
+    let language = Language::parse(row.try_get(4)?).unwrap_or_else(|| {
+        // somebody who cannot be read cannot be alarmed
+        tracing::error!(person = %id, "unknown language, taking the default");
+        Language::default()
+    });
     Ok(Person { id, name: row.try_get(1)?, phone: row.try_get(2)?, email: row.try_get(3)?, language })
 }
 

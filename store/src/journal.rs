@@ -115,6 +115,8 @@ struct Shared {
     queue: Queue,
     ring: Mutex<Ring>,
     progress: watch::Sender<Progress>,
+    /// Positions after the first, up to and including the second, were lost with an older file.
+    gap: Option<(Position, Position)>,
     /// Entries up to here may be deleted.
     truncatable: AtomicU64,
     counters: Counters,
@@ -206,12 +208,18 @@ impl Journal {
     #[doc(hidden)]
     pub fn open_with(path: &Path, options: &Options) -> Result<Journal, StoreError> {
         let (connection, last) = log::open(path, options.most_pages)?;
+        let gap = (options.floor > last).then_some((last, options.floor));
+        if let Some((from, to)) = gap.filter(|_| options.floor > Position(0)) {
+            tracing::error!(file = %path.display(), after = from.0, through = to.0,
+                "consumers have come further than the journal: it was lost or replaced, numbering goes on behind them");
+        }
         let last = last.max(options.floor);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             queue: Queue::new(last, options),
             ring: Mutex::new(Ring::new(options.ring_bytes)),
             progress: watch::Sender::new(Progress { durable: last, stopped: None }),
+            gap,
             truncatable: AtomicU64::new(0),
             counters: Counters { durable: AtomicU64::new(last.0), ..Counters::default() },
             reader: Mutex::new(None),
@@ -243,6 +251,7 @@ impl Journal {
     pub async fn next(&self, after: Position, most: usize) -> Result<Arc<Vec<Record>>, StoreError> {
         let shared = &self.0.0;
         let most = most.max(1);
+        let after = self.beyond_gap(after);
         let durable = self.wait_beyond(after).await?;
         let found = lock(&shared.ring).find(after, most);
         match found {
@@ -274,6 +283,15 @@ impl Journal {
             if progress.changed().await.is_err() {
                 return Err(self.0.0.closed());
             }
+        }
+    }
+
+    /// Where a consumer at `after` stands: behind the gap that a lost journal file left, if it is in
+    /// or before one with nothing in between.
+    pub fn beyond_gap(&self, after: Position) -> Position {
+        match self.0.0.gap {
+            Some((from, to)) if (from..to).contains(&after) => to,
+            _ => after,
         }
     }
 

@@ -243,6 +243,22 @@ proptest! {
         prop_assert_eq!(verdict.danger.is_some(), late_ppm >= DANGER_PPM);
     }
 
+    /// A clock that is hours slow, or falls back to 2000, does not cost the dose alarm.
+    #[test]
+    fn a_wrong_clock_does_not_cost_the_dose(slow in 0i64..100_000 * MINUTE, falls_back_after in 1i64..10) {
+        let mut memory = Memory::default();
+        let mut alarmed = None;
+        for minute in 0..60 {
+            let received = START + minute * MINUTE;
+            let time = if minute < falls_back_after { received } else { received - slow };
+            let reading = Reading { flags: Flags::LATE, ..co(time, 120.0) };
+            if judge(&mut memory, &EN50291, &reading, received, EVERY_MINUTE).danger.is_some() {
+                alarmed.get_or_insert(minute);
+            }
+        }
+        prop_assert!(alarmed.is_some_and(|minute| minute <= 40), "{alarmed:?}");
+    }
+
     /// At or above 30 ppm there is always a moment at which silence is decided.
     #[test]
     fn risk_never_goes_unwatched(readings in prop::collection::vec(any_reading(), 1..20)) {

@@ -58,7 +58,7 @@ fn wrong_optional_fields_never_cost_the_co_value() {
 
 #[test]
 fn co_that_is_no_value_is_a_fault_not_a_rejection() {
-    for co in [r#""NaN""#, "-1", r#""-inf""#, r#""abc""#, "[1]", "true", "1e999"] {
+    for co in [r#""NaN""#, "-1", r#""-inf""#, r#""abc""#, "[1]", "true", r#""Infinity""#] {
         let reading = one(&format!(r#"{{"co_ppm":{co}}}"#));
         assert_eq!(reading.co_ppm, None, "{co}");
         assert!(reading.flags.has(Flags::CO_UNUSABLE), "{co}");
@@ -67,9 +67,11 @@ fn co_that_is_no_value_is_a_fault_not_a_rejection() {
 
 #[test]
 fn an_enormous_value_counts_as_at_least_the_most_possible() {
-    let reading = one(r#"{"co_ppm":1e30}"#);
-    assert_eq!(reading.co_ppm, Some(MOST_PPM));
-    assert!(reading.flags.has(Flags::CO_SATURATED));
+    for co in ["1e30", "1e400"] {
+        let reading = one(&format!(r#"{{"co_ppm":{co}}}"#));
+        assert_eq!(reading.co_ppm, Some(MOST_PPM), "{co}");
+        assert!(reading.flags.has(Flags::CO_SATURATED), "{co}");
+    }
 }
 
 #[test]
@@ -86,6 +88,42 @@ fn a_payload_that_breaks_off_after_the_value_still_counts() {
     assert_eq!(decoded.readings[0].co_ppm, Some(400.0));
     assert!(decoded.readings[0].flags.has(Flags::SALVAGED));
     assert_eq!(decoded.rejects[0].code, RejectCode::NotJson);
+}
+
+#[test]
+fn a_value_is_found_in_what_is_no_json() {
+    for payload in [
+        r#"{"temperature_c": NaN, "co_ppm": 400}"#,
+        r#"[{"seq":NaN,"co_ppm":5},{"co_ppm":400}]"#,
+        "{\"note\":\"a\tb\",\"co_ppm\":400}",
+        "\u{feff}{\"co_ppm\":400}",
+        r#"{"co_ppm": +400}"#,
+        r#"{"co_ppm":5} {"co_ppm":400}"#,
+    ] {
+        let decoded = readings(payload.as_bytes(), NOW);
+        assert!(decoded.readings.iter().any(|reading| reading.co_ppm == Some(400.0)), "{payload}");
+        assert!(decoded.readings.iter().all(|reading| reading.flags.has(Flags::SALVAGED)), "{payload}");
+        assert_eq!(decoded.rejects[0].code, RejectCode::NotJson, "{payload}");
+    }
+    let alarm = readings(br#"{"humidity_pct":nan,"state":"alarm"}"#, NOW);
+    assert_eq!(alarm.readings[0].state, Some(SensorState::Alarm));
+}
+
+#[test]
+fn readings_come_out_in_order_of_time() {
+    let payload = format!(r#"[{{"co_ppm":2,"time":{}}},{{"co_ppm":1,"time":{}}}]"#, NOW.0, NOW.0 - MINUTE);
+    let values: Vec<_> = readings(payload.as_bytes(), NOW).readings.iter().map(|reading| reading.co_ppm).collect();
+    assert_eq!(values, [Some(1.0), Some(2.0)]);
+}
+
+#[test]
+fn one_wild_time_does_not_move_the_others() {
+    let payload = format!(r#"[{{"co_ppm":1,"time":{}}},{{"co_ppm":2,"time":"2099-01-01T00:00:00Z"}}]"#, NOW.0 - MINUTE);
+    let decoded = readings(payload.as_bytes(), NOW);
+    assert_eq!(decoded.ahead_ms, None);
+    assert_eq!(decoded.readings[0].time, NOW - MINUTE);
+    assert_eq!(decoded.readings[1].time, NOW);
+    assert!(decoded.readings[1].flags.has(Flags::TIME_UNUSABLE));
 }
 
 #[test]

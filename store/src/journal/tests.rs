@@ -242,6 +242,19 @@ async fn numbering_can_start_behind_what_others_have_seen() {
     assert_eq!(journal.next(Position(0), 5).await.unwrap()[0].position, Position(1_001));
 }
 
+/// The file is lost in a crash; a consumer that had not come as far as the others waits for new
+/// entries instead of asking for lost ones.
+#[tokio::test]
+async fn a_consumer_behind_a_lost_file_goes_on_with_what_comes() {
+    let (_dir, path) = place();
+    let journal = Journal::open_after(&path, Position(1_000)).unwrap();
+    assert_eq!(journal.beyond_gap(Position(400)), Position(1_000));
+    let waiting = journal.clone();
+    let waiting = tokio::spawn(async move { waiting.next(Position(400), 5).await.unwrap()[0].position });
+    append_one_by_one(&journal, 1..=1).await;
+    assert_eq!(waiting.await.unwrap(), Position(1_001));
+}
+
 #[tokio::test]
 async fn any_wrong_byte_in_a_row_is_noticed() {
     let (_dir, path) = place();
