@@ -174,10 +174,11 @@ impl Memory {
     /// An excuse covers the value, not silence after it: when nothing comes once it has run out,
     /// somebody must look.
     fn watch_excused(&mut self, ppm: Option<f32>, time: Stamp, received: Stamp, expected: Expected) {
-        let Some(ppm) = ppm else { return };
+        let Some(ppm) = ppm.filter(|ppm| *ppm >= RISK_PPM) else { return };
         if self.last.is_none_or(|last| time >= last.time) {
             self.last = Some(Last { ppm, time, received });
-            self.silent_due = (ppm >= RISK_PPM).then(|| received + WARMUP_BELIEVED.max(expected.hold()));
+            // an earlier moment stands: an excused word does not put it off
+            self.silent_due.get_or_insert(received + WARMUP_BELIEVED.max(expected.hold()));
         }
     }
 

@@ -109,6 +109,15 @@ fn words_without_a_value_do_not_end_silence() {
 }
 
 #[test]
+fn silence_after_an_excused_danger_is_danger() {
+    let mut memory = Memory::default();
+    assert_eq!(judged(&mut memory, &said(START, 400.0, SensorState::Test)).danger, None);
+    let due = memory.silent_due.unwrap();
+    assert_eq!(due, START + WARMUP_BELIEVED);
+    assert!(matches!(memory.fire(&EN50291, due), Some(Decision::SilentAtRisk { .. })));
+}
+
+#[test]
 fn only_two_valid_normal_readings_are_calm() {
     let mut memory = Memory::default();
     judged(&mut memory, &co(START, 412.0));
