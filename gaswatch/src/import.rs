@@ -266,10 +266,10 @@ fn check_entries(book: &Book, file: &DistrictFile) -> anyhow::Result<()> {
             model::topic::check_filter(filter).with_context(|| format!("integration {}: filter {filter:?}", row.id))?;
         }
     }
-    for row in file.step.iter().filter(|row| !(0..=MOST_WAIT_S).contains(&row.after_s)) {
+    if let Some(row) = file.step.iter().find(|row| !(0..=MOST_WAIT_S).contains(&row.after_s)) {
         bail!("step of {}: after_s = {} is not between 0 and {MOST_WAIT_S}", row.level, row.after_s);
     }
-    for row in file.sensor.iter().filter(|row| !(1..=MOST_INTERVAL_S).contains(&row.interval_s)) {
+    if let Some(row) = file.sensor.iter().find(|row| !(1..=MOST_INTERVAL_S).contains(&row.interval_s)) {
         bail!("sensor {}: interval_s = {} is not between 1 and {MOST_INTERVAL_S}", row.id, row.interval_s);
     }
     Ok(())
@@ -473,6 +473,31 @@ mod tests {
         assert!(book.credentials.authenticate("S1", secret.as_bytes()).is_err(), "still revoked");
         let now = Stamp(1_780_000_000_000);
         assert!(book.registry.sign_in("li", "changed since then", now).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_in_any_list_imports_nothing() {
+        let (_dir, book) = book().await;
+        for (right, wrong, named) in [
+            ("correct horse battery", "short", "password"),
+            ("gas/v1/#", "gas/#/x", "archive"),
+            ("id = \"archive\"", "id = \"S1\"", "twice"),
+            ("after_s = 0", "after_s = 99999999999", "after_s"),
+        ] {
+            let file = DistrictFile::parse(&FILE.replace(right, wrong)).unwrap();
+            let error = import(&book, &file).await.unwrap_err();
+            assert!(format!("{error:#}").contains(named), "{error:#}");
+            assert!(book.registry.areas().await.unwrap().is_empty(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sensor_does_not_become_an_integration() {
+        let (_dir, book) = book().await;
+        import(&book, &DistrictFile::parse(FILE).unwrap()).await.unwrap();
+        let wrong = "[[integration]]\nid = \"S1\"\nfilters = [\"gas/v1/#\"]";
+        let error = import(&book, &DistrictFile::parse(wrong).unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("sensor"), "{error:#}");
     }
 
     #[tokio::test]
