@@ -69,7 +69,7 @@ impl Browser {
         let page = http::success(self.get(page_url.clone(), &cookies).await?).await?;
         let mut form = resolve_form(&page, &page_url, &id)?;
         form.answer("cause", outcome.cause, outcome.cause_words);
-        form.answer("people_affected", outcome.people_affected, &[outcome.people_affected]);
+        form.answer("people", outcome.people_affected, &[outcome.people_affected]);
         form.answer("action", outcome.action, &[]);
         accepted(self.submit(&page_url, &form, &cookies).await?).await?;
         match self.open_incident(&cookies, sensor, premises).await? {

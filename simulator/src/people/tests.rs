@@ -99,7 +99,7 @@ async fn show_incident(Path(id): Path<u64>, headers: HeaderMap) -> Response {
         r#"<form method="post" action="/incidents/{id}/on-the-way"><input type="hidden" name="csrf" value="c&amp;1"></form>
            <form method="post" action="/incidents/{id}/resolve"><input type="hidden" name="csrf" value="c&amp;1">
            <select name="cause"><option value="">?</option><option value="other">other</option><option value="blocked_flue">flue</option></select>
-           <input name="people_affected" type="number"><textarea name="action"></textarea><button>Resolve</button></form>"#
+           <input name="people" type="number"><textarea name="action"></textarea><button>Resolve</button></form>"#
     ))
     .into_response()
 }
@@ -206,7 +206,7 @@ async fn the_officer_misses_the_first_alarm_and_the_deputy_sees_it_through() {
     assert_eq!(posted[1].1, fields(&[("login", "deputy"), ("password", "correct horse"), ("next", "/")]));
     let resolution = &posted[2].1;
     assert_eq!(resolution["cause"], "blocked_flue");
-    assert_eq!(resolution["people_affected"], "1");
+    assert_eq!(resolution["people"], "1");
     assert!(resolution["action"].contains("window open"));
     assert_eq!(scene.phones.received(), 2);
     scene.stop.cancel();
