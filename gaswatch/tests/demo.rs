@@ -9,7 +9,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // `timeout` hands this on to the demo
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
 }
@@ -17,7 +18,8 @@ impl Drop for Running {
 #[test]
 fn a_poisoning_is_alarmed_answered_and_resolved() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Command::new(env!("CARGO_BIN_EXE_gaswatch"))
+    let demo = Command::new("timeout")
+        .args(["300", env!("CARGO_BIN_EXE_gaswatch")])
         .args(["demo", "--homes", "12", "--speed", "100", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
         .arg(folder.path().join("data"))
         .stdout(Stdio::null())
